@@ -1,0 +1,32 @@
+"""Connections to the broker: Valkey, or any server that speaks Redis's protocol."""
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+BROKER_ERRORS = (RedisError, OSError)
+"""What a command may raise when the broker is down, restarting, full or frozen."""
+
+
+def connect(url: str, *, timeout_s: float = 5.0) -> Redis:
+    """A pooled client that answers or fails within about `timeout_s`.
+
+    A command is tried once more at once on a broken connection, which a restarted broker leaves in every pool. So each
+    command must be safe to repeat.
+    """
+    return Redis.from_url(
+        url,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError, RedisTimeoutError)),
+    )
+
+
+def connect_pubsub(url: str) -> Redis:
+    """A client for subscriptions: reads wait as long as nobody publishes; a dead peer is noticed by health checks."""
+    return Redis.from_url(
+        url, socket_connect_timeout=5.0, socket_keepalive=True, health_check_interval=5, retry=Retry(NoBackoff(), 0)
+    )

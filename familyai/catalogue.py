@@ -1,0 +1,197 @@
+"""`queues.yaml`, parsed once into frozen values: which models a household has, and what each may use."""
+
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from familyai.errors import ConfigurationError
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$", max_length=128)]
+
+
+class Engine(StrEnum):
+    """Which adapter under `workers/engines/` hosts the model."""
+
+    VLLM = "vllm"
+    ECHO = "echo"
+    WHISPER = "whisper"
+    PIPER = "piper"
+
+
+class Task(StrEnum):
+    """What a model can be asked for; an endpoint whose task is missing is refused before it queues."""
+
+    GENERATE = "generate"
+    EMBED = "embed"
+    TRANSCRIBE = "transcribe"
+    SPEAK = "speak"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Model(_Frozen):
+    """A queue with a model of its own: the physical queue on which its workers listen."""
+
+    model: str = Field(description="The model's Hugging Face id; also the name under which answers report it.")
+    engine: Engine = Field(description="The engine that hosts it.")
+    memory_gb: float = Field(gt=0, description="Memory the weights take, in GB; counted against the machine's budget.")
+    slots: int = Field(gt=0, description="Jobs that run at once; the engine batches them.")
+    tasks: tuple[Task, ...] = Field((Task.GENERATE,), description="What the model can be asked for.")
+    context_tokens: int | None = Field(
+        None, gt=0, description="Longest prompt plus answer; empty: the model's own limit."
+    )
+    swap_group: str | None = Field(
+        None, description="Of the models that share a group one is in memory at a time; at start it is the first."
+    )
+    revision: str | None = Field(None, description="Commit of the model's repository; empty: its main branch.")
+    wheel_file: str | None = Field(
+        None,
+        description="Take the weights from this GGUF file of an installed package (`package/file`), not from a hub.",
+    )
+    engine_args: dict[str, str | int | float | bool | list[str]] = Field(
+        default_factory=dict, description="Options for the engine itself, by their command-line names without dashes."
+    )
+    env: dict[str, str] = Field(default_factory=dict, description="Environment variables for this model's worker.")
+
+
+class ServedBy(_Frozen):
+    """A queue name without a model of its own: its requests go to another queue."""
+
+    served_by: Name = Field(description="The queue that serves this name.")
+
+
+class Limits(_Frozen):
+    """Bounds that protect the household; every one holds for each request."""
+
+    json_body_mb: float = Field(
+        32, gt=0, description="Largest JSON body, in MB (10^6 bytes); more is refused with 413."
+    )
+    inline_body_kb: float = Field(1000, gt=0, description="Bodies above this many kB travel through the blob store.")
+    width: int = Field(
+        8,
+        gt=0,
+        description="Answers one request may ask for at once (n x prompts, or embedding inputs / 32, rounded up).",
+    )
+    no_worker_wait_s: float = Field(30, ge=0, description="How long a request waits for a queue that has no worker.")
+    queue_wait_s: float = Field(600, gt=0, description="How long a request waits in the queue at most.")
+    record_ttl_s: float = Field(3600, gt=0, description="How long a job's record is kept after it was last written.")
+    drain_s: float = Field(30, gt=0, description="How long a stopping worker lets running jobs finish.")
+    media_domains: tuple[str, ...] = Field(
+        (), description="Hosts that image, video, audio and file URLs may name; none: only `data:` URLs."
+    )
+
+
+class Profile(_Frozen):
+    """One way to run the household: a machine's budget, its queues, and the names clients may use."""
+
+    memory_budget_gb: float = Field(gt=0, description="Memory all resident models may take together, in GB.")
+    limits: Limits = Field(default_factory=Limits, description="Bounds on requests, bodies and waiting.")
+    queues: dict[Name, Model | ServedBy] = Field(description="Every queue name, with its model or who serves it.")
+    aliases: dict[Name, Name] = Field(
+        default_factory=dict, description="Other model names clients send, and their queue."
+    )
+
+    @model_validator(mode="after")
+    def _names_lead_somewhere(self) -> "Profile":
+        for name, queue in self.queues.items():
+            if isinstance(queue, ServedBy) and not isinstance(self.queues.get(queue.served_by), Model):
+                raise ValueError(f"queue '{name}': served_by '{queue.served_by}' is no queue with a model of its own")
+        for alias, target in self.aliases.items():
+            if target not in self.queues:
+                raise ValueError(f"alias '{alias}' points to '{target}', which is no queue")
+            if alias in self.queues:
+                raise ValueError(f"alias '{alias}' is also a queue's name")
+        return self
+
+    @property
+    def models(self) -> dict[str, Model]:
+        """Physical queues only, in the file's order."""
+        return {name: queue for name, queue in self.queues.items() if isinstance(queue, Model)}
+
+    @property
+    def resident(self) -> dict[str, Model]:
+        """What is in memory after a start: every model, but of each swap group the first."""
+        return dict(_first_of_each_group(self.models))
+
+    def physical(self, queue: str) -> str:
+        """The queue whose workers serve this queue name. Raises KeyError."""
+        entry = self.queues[queue]
+        return entry.served_by if isinstance(entry, ServedBy) else queue
+
+    def model(self, queue: str) -> Model:
+        """The model that serves this queue name. Raises KeyError."""
+        return self.models[self.physical(queue)]
+
+
+class Catalogue(_Frozen):
+    """The whole of `queues.yaml`."""
+
+    profiles: dict[Name, Profile] = Field(description="Named ways to run; `familyai up --profile NAME` picks one.")
+
+
+def _first_of_each_group(models: dict[str, Model]) -> Iterator[tuple[str, Model]]:
+    taken: set[str] = set()
+    for name, model in models.items():
+        if model.swap_group is None or model.swap_group not in taken:
+            yield name, model
+        if model.swap_group is not None:
+            taken.add(model.swap_group)
+
+
+def peak_memory_gb(profile: Profile) -> float:
+    """The most that can be in memory at once: all models outside swap groups, plus the largest of each group."""
+    groups: dict[str, float] = {}
+    for name, model in profile.models.items():
+        group = model.swap_group or f"queue {name}"
+        groups[group] = max(groups.get(group, 0.0), model.memory_gb)
+    return sum(groups.values())
+
+
+def check_memory(name: str, profile: Profile) -> None:
+    """Raises ConfigurationError when the models cannot be in memory together."""
+    peak_gb = peak_memory_gb(profile)
+    if peak_gb > profile.memory_budget_gb:
+        raise ConfigurationError(
+            f"profile '{name}' needs {peak_gb:g} GB at its peak but its memory_budget_gb is "
+            f"{profile.memory_budget_gb:g}: drop a model, or put two into one swap_group"
+        )
+
+
+def load_profile(path: Path, name: str) -> Profile:
+    """One profile of the file, checked. Raises ConfigurationError that says where and what is wrong."""
+    catalogue = load_catalogue(path)
+    if name not in catalogue.profiles:
+        raise ConfigurationError(f"{path} has no profile '{name}'; it has: {', '.join(catalogue.profiles)}")
+    profile = catalogue.profiles[name]
+    check_memory(name, profile)
+    return profile
+
+
+def load_catalogue(path: Path) -> Catalogue:
+    """Raises ConfigurationError for a file that is missing, no YAML, or against the schema."""
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return Catalogue.model_validate(document)
+    except OSError as error:
+        raise ConfigurationError(f"cannot read the catalogue {path}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{path} is not YAML: {error}") from error
+    except ValidationError as error:
+        raise ConfigurationError(f"{path}: {_first_problem(error)}") from error
+
+
+def catalogue_schema() -> dict[str, Any]:
+    """The JSON Schema that editors use; `docs/queues.schema.json` is this, and a test holds them together."""
+    return Catalogue.model_json_schema()
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}" if where else str(first["msg"])

@@ -1,0 +1,85 @@
+"""The error tree.
+
+FamilyAIError
+├── ConfigurationError            queues.yaml or the environment is wrong; nothing starts
+├── DecodeError                   bytes from Redis are not what this version writes
+└── RequestError                  answered to a client in OpenAI's envelope
+    ├── BadRequest           400  the request cannot be served as it is
+    ├── Unauthorized         401  no key, a wrong key, or a removed member's
+    ├── NotFound             404  no such model or path
+    ├── TooLarge             413  the body is over its limit
+    ├── EngineFailed         500  the engine raised
+    └── Unavailable          503  may work later: broker down, no worker, a lost worker
+
+Third-party exceptions stop where they are met: redis-py's in `api.broker` and `workers.publisher`, an engine's in `workers.serve`.
+"""
+
+from typing import Any
+
+
+class FamilyAIError(Exception):
+    """Root of everything FamilyAI raises on purpose."""
+
+
+class ConfigurationError(FamilyAIError):
+    """Names the file or variable that is wrong and what would be right."""
+
+
+class DecodeError(FamilyAIError):
+    """Bytes that this version cannot read: corrupt, or written by another version."""
+
+
+class RequestError(FamilyAIError):
+    """A refusal or failure that a client sees.
+
+    `type` and `code` are OpenAI's words; `param` names the parameter at fault; `retry_after_s` becomes `Retry-After`.
+    """
+
+    status = 500
+    type = "server_error"
+    code: str | None = None
+
+    def __init__(
+        self, message: str, *, code: str | None = None, param: str | None = None, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code or self.code
+        self.param = param
+        self.retry_after_s = retry_after_s
+
+    def envelope(self) -> dict[str, Any]:
+        """OpenAI's error body: `{"error": {message, type, param, code}}`."""
+        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+
+
+class BadRequest(RequestError):
+    status = 400
+    type = "invalid_request_error"
+
+
+class Unauthorized(RequestError):
+    status = 401
+    type = "invalid_request_error"
+    code = "invalid_api_key"
+
+
+class NotFound(RequestError):
+    status = 404
+    type = "invalid_request_error"
+
+
+class TooLarge(RequestError):
+    status = 413
+    type = "invalid_request_error"
+    code = "request_too_large"
+
+
+class EngineFailed(RequestError):
+    code = "engine_failed"
+
+
+class Unavailable(RequestError):
+    status = 503
+    type = "service_unavailable"
+    code = "unavailable"

@@ -1,0 +1,136 @@
+"""Job records: the state machine `queued → running → done | failed | cancelled`, each step one atomic script.
+
+Every script may be repeated: a second enqueue of a job changes nothing, a second claim gets nothing, an ended job stays
+ended. The request's content leaves the record when the job ends.
+"""
+
+import time
+from enum import StrEnum
+from typing import Any, cast
+
+import msgspec
+from redis.asyncio import Redis
+
+from familyai import keys
+from familyai.job import Job, decode_job, encode_job
+from familyai.tasks import task_message
+
+
+class State(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """A job that is now this worker's to run."""
+
+    job: Job
+    attempt: int
+    queue_wait_s: float
+
+
+class Record(msgspec.Struct, frozen=True):
+    """What others may know of a job while it lives; `state` is None when there is no such record."""
+
+    state: State | None
+    worker: str | None = None
+
+
+# KEYS: record, waiting set, queue. ARGV: job id, job, message, now, TTL in ms, queue's name.
+_ENQUEUE = """
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+redis.call('HSET', KEYS[1], 'job', ARGV[2], 'state', 'queued', 'attempt', 0, 'queue', ARGV[6])
+redis.call('PEXPIRE', KEYS[1], ARGV[5])
+redis.call('ZADD', KEYS[2], ARGV[4], ARGV[1])
+redis.call('LPUSH', KEYS[3], ARGV[3])
+return 1
+"""
+
+# KEYS: record, waiting set. ARGV: job id, worker, now, TTL in ms.
+_CLAIM = """
+redis.call('ZREM', KEYS[2], ARGV[1])
+if redis.call('HGET', KEYS[1], 'state') ~= 'queued' then return false end
+local attempt = redis.call('HINCRBY', KEYS[1], 'attempt', 1)
+redis.call('HSET', KEYS[1], 'state', 'running', 'worker', ARGV[2], 'claimed_at_s', ARGV[3])
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
+return {redis.call('HGET', KEYS[1], 'job'), attempt}
+"""
+
+# KEYS: record, waiting set. ARGV: job id, now. Returns the worker to tell, if one is running it.
+_CANCEL = """
+local state = redis.call('HGET', KEYS[1], 'state')
+if state ~= 'queued' and state ~= 'running' then return false end
+redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('HSET', KEYS[1], 'state', 'cancelled', 'ended_at_s', ARGV[2])
+redis.call('HDEL', KEYS[1], 'job')
+if state == 'running' then return redis.call('HGET', KEYS[1], 'worker') end
+return false
+"""
+
+# KEYS: record. ARGV: state, now, attempt, TTL in ms. Only the attempt that runs may end the job.
+_FINISH = """
+if redis.call('HGET', KEYS[1], 'state') ~= 'running' then return 0 end
+if redis.call('HGET', KEYS[1], 'attempt') ~= ARGV[3] then return 0 end
+redis.call('HSET', KEYS[1], 'state', ARGV[1], 'ended_at_s', ARGV[2])
+redis.call('HDEL', KEYS[1], 'job')
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
+return 1
+"""
+
+
+class JobStore:
+    """The records of all jobs, over one connection pool. Every method raises redis-py's errors when the broker is gone."""
+
+    def __init__(self, redis: Redis, record_ttl_s: float) -> None:
+        self._redis = redis
+        self._ttl_ms = int(record_ttl_s * 1000)
+        self._enqueue = redis.register_script(_ENQUEUE)
+        self._claim = redis.register_script(_CLAIM)
+        self._cancel = redis.register_script(_CANCEL)
+        self._finish = redis.register_script(_FINISH)
+
+    async def enqueue(self, job: Job) -> None:
+        """Record, waiting set and Celery message in one step: all of it happens, or none."""
+        await self._enqueue(
+            keys=[keys.job(job.id), keys.waiting(job.queue), job.queue],
+            args=[job.id, encode_job(job), task_message(job), job.created_at_s, self._ttl_ms, job.queue],
+        )
+
+    async def claim(self, job_id: str, queue: str, worker: str) -> Claim | None:
+        """None when there is nothing to run: cancelled, ended, expired, or already somebody's. Raises DecodeError."""
+        now_s = time.time()
+        won = await self._claim(
+            keys=[keys.job(job_id), keys.waiting(queue)], args=[job_id, worker, now_s, self._ttl_ms]
+        )
+        if won is None:
+            return None
+        data, attempt = cast(tuple[bytes, int], won)
+        job = decode_job(data)
+        return Claim(job, attempt, max(0.0, now_s - job.created_at_s))
+
+    async def cancel(self, job_id: str, queue: str) -> None:
+        """A queued job will never start; the worker of a running one is told at once."""
+        worker = await self._cancel(keys=[keys.job(job_id), keys.waiting(queue)], args=[job_id, time.time()])
+        if worker is not None:
+            await self._redis.publish(keys.control(worker.decode()), job_id)
+
+    async def finish(self, job_id: str, attempt: int, state: State) -> None:
+        await self._finish(keys=[keys.job(job_id)], args=[state, time.time(), attempt, self._ttl_ms])
+
+    async def records(self, job_ids: list[str]) -> list[Record]:
+        """The records of these jobs, in their order, in one round trip."""
+        pipe = self._redis.pipeline(transaction=False)
+        for job_id in job_ids:
+            pipe.hmget(keys.job(job_id), ["state", "worker"])
+        return [_record(*fields) for fields in await pipe.execute()]
+
+    async def waiting(self, queue: str) -> int:
+        """How many jobs of this queue nobody has claimed yet."""
+        return await self._redis.zcard(keys.waiting(queue))
+
+
+def _record(state: bytes | None, worker: Any) -> Record:
+    return Record(State(state.decode()) if state else None, worker.decode() if worker else None)

@@ -1,0 +1,90 @@
+"""The Celery side of the contract: one task, sent by name, on the model's queue.
+
+The front builds the message with Celery's own `as_task_v2` and kombu's serializer, but pushes it itself, in the same
+atomic script that writes the job's record (ADR 0002): nothing can die between the two, and nothing blocks its loop.
+"""
+
+import json
+import uuid
+from functools import lru_cache
+
+from celery import Celery
+from kombu import Exchange, Queue
+from kombu.serialization import dumps
+from kombu.transport.virtual.base import Base64
+from kombu.utils.encoding import bytes_to_str
+
+from familyai import keys
+from familyai.job import Job
+
+SERVE = "familyai.serve"
+VISIBILITY_TIMEOUT_S = 6 * 3600
+
+
+def make_app(broker_url: str, queue: str | None = None) -> Celery:
+    """The Celery app of one queue's workers, or, without a queue, of a client or Flower.
+
+    Acknowledged late with a multiplier of 1, so that nothing is reserved beyond what runs. No remote control, gossip or
+    mingle: their own pub/sub connection crashes a worker when the broker restarts.
+    """
+    app = Celery("familyai", broker=broker_url, backend=None, set_as_current=False)
+    app.conf.update(
+        accept_content=["json"],
+        task_serializer="json",
+        task_ignore_result=True,
+        task_acks_late=True,
+        task_default_queue=queue or "celery",
+        task_queues=[celery_queue(queue)] if queue else None,
+        worker_prefetch_multiplier=1,
+        worker_enable_remote_control=False,
+        worker_soft_shutdown_timeout=0,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={
+            "visibility_timeout": VISIBILITY_TIMEOUT_S,
+            "socket_keepalive": True,
+            "health_check_interval": 10,
+            **(keys.unacked(queue) if queue else {}),
+        },
+        timezone="UTC",
+    )
+    return app
+
+
+def celery_queue(name: str) -> Queue:
+    """A queue on the default exchange: messages go straight to its list, no binding needed."""
+    return Queue(name, Exchange(""), routing_key=name)
+
+
+@lru_cache(maxsize=1)
+def _builder() -> Celery:
+    return Celery("familyai", broker="memory://", backend=None, set_as_current=False)
+
+
+def task_message(job: Job) -> str:
+    """What kombu's Redis transport would push for this job: ids and names only, never a prompt."""
+    kwargs = {"job_id": job.id, "member": job.member, "model": job.model}
+    message = _builder().amqp.as_task_v2(job.id, SERVE, kwargs=kwargs, ignore_result=True, origin=job.front)
+    content_type, content_encoding, body = dumps(message.body, serializer="json")
+    return json.dumps(
+        {
+            "body": _base64(body),
+            "content-encoding": content_encoding,
+            "content-type": content_type,
+            "headers": {**message.headers, "ignore_result": True},
+            "properties": {
+                **message.properties,
+                "delivery_mode": 2,
+                "delivery_info": {"exchange": "", "routing_key": job.queue},
+                "priority": 0,
+                "body_encoding": "base64",
+                "delivery_tag": str(uuid.uuid4()),
+            },
+        }
+    )
+
+
+def _base64(body: str | bytes) -> str:
+    return str(bytes_to_str(Base64().encode(body)))
