@@ -11,7 +11,8 @@ FamilyAIError
     ├── EngineFailed         500  the engine raised
     └── Unavailable          503  may work later: broker down, no worker, a lost worker
 
-Third-party exceptions stop where they are met: redis-py's in `api.broker` and `workers.publisher`, an engine's in `workers.serve`.
+Third-party exceptions stop where they are met: redis-py's at the edges of `api` and `workers`, an engine's in
+`workers.serve`.
 """
 
 from typing import Any

@@ -82,7 +82,7 @@ return 1
 
 
 class JobStore:
-    """The records of all jobs, over one connection pool. Every method raises redis-py's errors when the broker is gone."""
+    """The records of all jobs. Every method raises one of BROKER_ERRORS when the broker is gone."""
 
     def __init__(self, redis: Redis, record_ttl_s: float) -> None:
         self._redis = redis

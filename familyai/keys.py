@@ -28,7 +28,7 @@ def waiting(queue: str) -> str:
 
 
 def workers(queue: str) -> str:
-    """Live workers of a queue: member = worker id, score = Unix time (the server's clock) at which it counts as dead."""
+    """Live workers of a queue: member = worker id, score = the broker's Unix time at which it counts as dead."""
     return f"familyai:workers:{queue}"
 
 

@@ -1,7 +1,7 @@
 """Members of the household and their API keys.
 
-A key is `fai-<id>-<secret>`: the id finds the entry, the secret (256 random bits) is compared by its SHA-256 in constant
-time. Only the hash is stored; a key is shown when it is made and never again.
+A key is `fai-<id>-<secret>`: the id finds the entry, the secret (256 random bits) is compared by its SHA-256 in
+constant time. Only the hash is stored; a key is shown when it is made and never again.
 """
 
 import hashlib

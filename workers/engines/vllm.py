@@ -1,0 +1,103 @@
+"""vLLM in process: its own OpenAI application over its own engine client, without a socket in between."""
+
+import os
+from argparse import Namespace
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from familyai.catalogue import Model
+from workers.engines import Engine
+from workers.meter import Meter, current_meter
+from workers.prepare import model_path
+
+NO_MEDIA_HOST = "media.invalid"
+"""vLLM reads an empty list of allowed media domains as "all": so one that can never exist."""
+
+
+@asynccontextmanager
+async def open_engine(model: Model, home: Path) -> AsyncIterator[Engine]:
+    """Loads the model (seconds to minutes); frees it, the engine core's process included, on exit."""
+    _stay_home()
+    from vllm.entrypoints.launchers.api_server.app_state import init_app_state
+    from vllm.entrypoints.launchers.api_server.entry import build_async_engine_client
+    from vllm.entrypoints.launchers.app import build_app
+
+    arguments = _parse(command_line(model, model_path(model, home)))
+    async with build_async_engine_client(arguments) as client:
+        client.generate = _metered(client.generate)
+        tasks = await client.get_supported_tasks()
+        app = build_app(arguments, tasks, client.model_config)
+        await init_app_state(client, app.state, arguments, tasks)
+        yield Engine(app, healthy=lambda: not client.errored)
+
+
+def command_line(model: Model, path: str) -> list[str]:
+    """The catalogue's entry in the words of `vllm serve`; `engine_args` come last and win."""
+    options: dict[str, Any] = {
+        "model": path,
+        "served-model-name": [model.model],
+        "allowed-media-domains": [NO_MEDIA_HOST],
+        "disable-log-stats": False,
+        "disable-fastapi-docs": True,
+    }
+    if model.context_tokens:
+        options["max-model-len"] = model.context_tokens
+    if model.revision:
+        options["revision"] = model.revision
+    return [word for name, value in {**options, **model.engine_args}.items() for word in _option(name, value)]
+
+
+def _option(name: str, value: Any) -> list[str]:
+    if isinstance(value, bool):
+        return [f"--{name}"] if value else []
+    if isinstance(value, list):
+        return [f"--{name}", *map(str, value)]
+    return [f"--{name}", str(value)]
+
+
+def _parse(words: list[str]) -> Namespace:
+    from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
+    from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+    arguments = make_arg_parser(FlexibleArgumentParser()).parse_args(words)
+    validate_parsed_serve_args(arguments)
+    return arguments  # type: ignore[no-any-return]
+
+
+def _stay_home() -> None:
+    """No telemetry; and no look-ups at a hub for models that lie on disk."""
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+
+
+def _metered(generate: Any) -> Any:
+    """Wraps the engine client's `generate`: what it yields is reported to the job that asked, and passed on untouched."""
+
+    def metered(prompt: Any, sampling_params: Any, request_id: str, **options: Any) -> AsyncGenerator[Any, None]:
+        outputs = generate(prompt, sampling_params, request_id, **options)
+        meter = current_meter.get()
+        return _report(meter, outputs, _cumulative(sampling_params)) if meter else outputs
+
+    return metered
+
+
+async def _report(meter: Meter, outputs: AsyncGenerator[Any, None], cumulative: bool) -> AsyncGenerator[Any, None]:
+    prompt_seen = False
+    seen: dict[int, int] = {}
+    async for output in outputs:
+        if not prompt_seen:
+            meter.saw_prompt(len(output.prompt_token_ids or ()))
+            prompt_seen = True
+        for choice in output.outputs:
+            known = seen.get(choice.index, 0) if cumulative else 0
+            meter.saw_tokens(choice.index, list(choice.token_ids[known:]))
+            seen[choice.index] = len(choice.token_ids)
+        yield output
+
+
+def _cumulative(sampling_params: Any) -> bool:
+    from vllm.sampling_params import RequestOutputKind
+
+    return bool(sampling_params.output_kind == RequestOutputKind.CUMULATIVE)

@@ -1,0 +1,98 @@
+"""One job as one ASGI call: the request in, the response events out as numbered frames."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from starlette.types import Message, Scope
+
+from familyai.frame import Body, End, Failed, Frame, Start
+from familyai.jobs import Claim
+from workers.meter import Meter
+
+MAX_BODY_BYTES = 256 * 1024
+
+
+class Exchange:
+    """The `receive` and `send` of one job.
+
+    `leave()` makes `receive` say `http.disconnect`, which is how an engine learns to stop; frames after it are dropped.
+    """
+
+    def __init__(self, claim: Claim, worker: str, emit: Callable[[Frame], None]) -> None:
+        self._claim = claim
+        self._request: bytes | None = None
+        self._worker = worker
+        self._emit = emit
+        self._gone = asyncio.Event()
+        self._seq = 0
+        self.meter = Meter()
+        self.ended = False
+
+    @property
+    def left(self) -> bool:
+        return self._gone.is_set()
+
+    def leave(self) -> None:
+        self._gone.set()
+
+    def request(self, body: bytes) -> None:
+        """What the engine will read; to be set before it is called."""
+        self._request = body
+
+    def scope(self) -> Scope:
+        """ASGI 2.3: from 2.4 on, frameworks no longer watch `receive` for a disconnect while they stream."""
+        job = self._claim.job
+        url = urlsplit(job.path)
+        headers = [*job.headers, ("x-request-id", job.id), ("content-length", str(len(self._request or b"")))]
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": "1.1",
+            "method": job.method,
+            "scheme": "http",
+            "path": unquote(url.path),
+            "raw_path": url.path.encode(),
+            "query_string": url.query.encode(),
+            "root_path": "",
+            "headers": [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers],
+            "server": ("familyai", 0),
+            "client": None,
+            "state": {},
+        }
+
+    async def receive(self) -> Message:
+        if self._request is not None:
+            body, self._request = self._request, None
+            return {"type": "http.request", "body": body, "more_body": False}
+        await self._gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._start(message["status"], message.get("headers", ()))
+        elif message["type"] == "http.response.body":
+            self._body(message.get("body", b""), last=not message.get("more_body", False))
+
+    def fail(self, code: str, message: str) -> None:
+        """The last frame of an answer that cannot be finished."""
+        if not self.ended:
+            self._put(Failed, code, message)
+            self.ended = True
+
+    def _start(self, status: int, headers: Any) -> None:
+        pairs = tuple((bytes(name), bytes(value)) for name, value in headers)
+        self._put(Start, status, pairs, self._worker, self._claim.queue_wait_s)
+
+    def _body(self, data: bytes, last: bool) -> None:
+        for offset in range(0, len(data), MAX_BODY_BYTES):
+            self._put(Body, bytes(data[offset : offset + MAX_BODY_BYTES]), self.meter.take())
+        if last and not self.ended:
+            self._put(End, self.meter.take())
+            self.ended = True
+
+    def _put(self, kind: Callable[..., Frame], *fields: Any) -> None:
+        if not self.left and not self.ended:
+            self._emit(kind(self._claim.job.id, self._claim.attempt, self._seq, *fields))
+            self._seq += 1

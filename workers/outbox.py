@@ -1,0 +1,74 @@
+"""Frames on their way out: all that are ready together for one front process travel in one message."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from redis.asyncio import Redis
+
+from familyai import keys
+from familyai.broker import BROKER_ERRORS
+from familyai.frame import Frame, encode_frames
+from workers import metrics
+
+log = logging.getLogger(__name__)
+
+Pending = dict[str, list[Frame]]
+
+
+class Outbox:
+    """Collects frames and publishes them as fast as the broker takes them; nothing waits for a timer.
+
+    An idle outbox publishes a frame in the same turn of the loop. While a publish is under way, the next frames gather:
+    under load the messages grow, not their number. Frames that cannot be published are dropped and counted; the front
+    notices the gap in their numbers. `on_gone` hears of jobs whose front no longer listens.
+    """
+
+    def __init__(self, redis: Redis, on_gone: Callable[[str], None]) -> None:
+        self._redis = redis
+        self._on_gone = on_gone
+        self._pending: Pending = {}
+        self._ready = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def put(self, front: str, frame: Frame) -> None:
+        self._pending.setdefault(front, []).append(frame)
+        self._empty.clear()
+        self._ready.set()
+
+    async def run(self) -> None:
+        """Publishes until cancelled."""
+        while True:
+            await self._ready.wait()
+            await asyncio.sleep(0)  # let every stream that woke in this turn add its frame
+            self._ready.clear()
+            pending, self._pending = self._pending, {}
+            await self._publish(pending)
+            if not self._pending:
+                self._empty.set()
+
+    async def flushed(self) -> None:
+        """Returns when everything put so far was published or dropped."""
+        await self._empty.wait()
+
+    async def _publish(self, pending: Pending) -> None:
+        pipe = self._redis.pipeline(transaction=False)
+        for front, frames in pending.items():
+            pipe.publish(keys.reply(front), encode_frames(tuple(frames)))
+        try:
+            heard = await pipe.execute()
+        except BROKER_ERRORS as error:
+            lost = sum(map(len, pending.values()))
+            metrics.frames_lost.inc(lost)
+            log.warning("frames lost", extra={"action": "frames.lost", "frames": lost, "reason": type(error).__name__})
+            return
+        self._account(pending, heard)
+
+    def _account(self, pending: Pending, heard: list[int]) -> None:
+        metrics.messages.inc(len(pending))
+        for frames, listeners in zip(pending.values(), heard, strict=True):
+            metrics.frames.inc(len(frames))
+            if listeners == 0:
+                for job_id in {frame.job_id for frame in frames}:
+                    self._on_gone(job_id)

@@ -1,0 +1,66 @@
+"""A worker's signs of life, and its ear for cancellations."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from familyai import keys
+from familyai.broker import BROKER_ERRORS
+from familyai.jobs import JobStore, State
+from familyai.registry import HEARTBEAT_INTERVAL_S, WorkerRegistry
+from familyai.subscription import Subscription
+from workers import metrics
+from workers.engines import Engine
+from workers.serve import Server
+
+log = logging.getLogger(__name__)
+
+
+class Pulse:
+    """Beats while the engine is healthy; tells `on_dead` once when it no longer is.
+
+    Cancellations arrive at once on the control channel; each beat asks again, for a message may be missed.
+    """
+
+    def __init__(
+        self,
+        queue: str,
+        worker: str,
+        server: Server,
+        engine: Engine,
+        jobs: JobStore,
+        registry: WorkerRegistry,
+        on_dead: Callable[[], None],
+    ) -> None:
+        self._queue = queue
+        self._worker = worker
+        self._server = server
+        self._engine = engine
+        self._jobs = jobs
+        self._registry = registry
+        self._on_dead = on_dead
+
+    def control(self, broker_url: str) -> Subscription:
+        return Subscription(
+            broker_url, keys.control(self._worker), lambda message: self._server.abandon(message.decode())
+        )
+
+    async def run(self) -> None:
+        """Until cancelled, or until the engine is dead."""
+        while self._engine.healthy():
+            metrics.loaded.labels(self._queue).set(1)
+            try:
+                await self._beat()
+            except BROKER_ERRORS as error:
+                log.warning("no heartbeat", extra={"action": "heartbeat.failed", "reason": type(error).__name__})
+            await asyncio.sleep(HEARTBEAT_INTERVAL_S)
+        metrics.loaded.labels(self._queue).set(0)
+        log.error("the engine is dead", extra={"action": "engine.dead", "queue": self._queue})
+        self._on_dead()
+
+    async def _beat(self) -> None:
+        await self._registry.beat(self._queue, self._worker)
+        running = self._server.running
+        for job_id, record in zip(running, await self._jobs.records(running), strict=True):
+            if record.state in (State.CANCELLED, None):
+                self._server.abandon(job_id)
