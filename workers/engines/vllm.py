@@ -67,13 +67,14 @@ def _parse(words: list[str]) -> Namespace:
 
 
 def _stay_home() -> None:
-    """No telemetry; and no look-ups at a hub for models that lie on disk."""
+    """No telemetry, and the sockets between vLLM's own processes stay on loopback."""
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault("VLLM_HOST_IP", "127.0.0.1")
 
 
 def _metered(generate: Any) -> Any:
-    """Wraps the engine client's `generate`: what it yields is reported to the job that asked, and passed on untouched."""
+    """Wraps the engine client's `generate`: what it yields is reported to the job at hand and passed on untouched."""
 
     def metered(prompt: Any, sampling_params: Any, request_id: str, **options: Any) -> AsyncGenerator[Any, None]:
         outputs = generate(prompt, sampling_params, request_id, **options)
