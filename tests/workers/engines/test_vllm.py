@@ -1,0 +1,43 @@
+from types import SimpleNamespace
+from typing import Any
+
+from familyai.catalogue import Model
+from workers.engines.vllm import NO_MEDIA_HOST, _report, command_line
+from workers.meter import Meter
+
+MODEL = Model.model_validate({"model": "a/b", "engine": "vllm", "memory_gb": 1, "slots": 2})
+
+
+def test_no_outside_host_serves_media() -> None:
+    words = command_line(MODEL, "/models/b")
+    assert words[words.index("--allowed-media-domains") + 1] == NO_MEDIA_HOST
+
+
+def test_the_catalogue_has_the_last_word() -> None:
+    model = MODEL.model_copy(
+        update={"context_tokens": 100, "engine_args": {"enforce-eager": True, "trust": False, "max-model-len": 50}}
+    )
+    words = command_line(model, "/models/b")
+    assert words[words.index("--max-model-len") + 1] == "50"
+    assert "--enforce-eager" in words
+    assert "--trust" not in words
+
+
+async def outputs(*ids: list[int]) -> Any:
+    for tokens in ids:
+        choice = SimpleNamespace(index=0, token_ids=tokens)
+        yield SimpleNamespace(prompt_token_ids=[1, 2, 3], outputs=[choice])
+
+
+async def test_deltas_are_counted_as_they_come() -> None:
+    meter = Meter()
+    passed = [output async for output in _report(meter, outputs([7], [8, 9]), cumulative=False)]
+    assert (meter.prompt, meter.generated) == (3, 3)
+    assert [output.outputs[0].token_ids for output in passed] == [[7], [8, 9]]
+
+
+async def test_cumulative_outputs_are_not_counted_twice() -> None:
+    meter = Meter()
+    async for _ in _report(meter, outputs([7], [7, 8, 9]), cumulative=True):
+        pass
+    assert (meter.prompt, meter.generated) == (3, 3)

@@ -1,0 +1,100 @@
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from familyai import keys
+from familyai.frame import Body, Frame, decode_frames
+from workers.outbox import Outbox
+
+
+class Wire:
+    """Stands where the connection stands: records what is published, in rounds; can be made to block or break."""
+
+    def __init__(self) -> None:
+        self.rounds: list[list[tuple[str, tuple[Frame, ...]]]] = []
+        self.listeners = 1
+        self.open = asyncio.Event()
+        self.open.set()
+        self.broken = False
+
+    def pipeline(self, transaction: bool) -> "Wire":
+        self._round: list[tuple[str, tuple[Frame, ...]]] = []
+        return self
+
+    def publish(self, channel: str, data: bytes) -> None:
+        self._round.append((channel, decode_frames(data)))
+
+    async def execute(self) -> list[int]:
+        sent = self._round
+        await self.open.wait()
+        if self.broken:
+            raise RedisConnectionError("gone")
+        self.rounds.append(sent)
+        return [self.listeners] * len(sent)
+
+
+@pytest.fixture
+def wire() -> Wire:
+    return Wire()
+
+
+@pytest.fixture
+def gone() -> list[str]:
+    return []
+
+
+@pytest.fixture
+async def outbox(wire: Any, gone: list[str]) -> AsyncIterator[Outbox]:
+    box = Outbox(wire, gone.append)
+    task = asyncio.create_task(box.run())
+    yield box
+    task.cancel()
+
+
+def frame(job: str, seq: int) -> Frame:
+    return Body(job, 1, seq, b"x")
+
+
+async def test_frames_ready_together_share_one_message_per_front(outbox: Outbox, wire: Wire) -> None:
+    outbox.put("f1", frame("a", 0))
+    outbox.put("f1", frame("b", 0))
+    outbox.put("f2", frame("c", 0))
+    await outbox.flushed()
+    assert wire.rounds == [
+        [(keys.reply("f1"), (frame("a", 0), frame("b", 0))), (keys.reply("f2"), (frame("c", 0),))],
+    ]
+
+
+async def test_frames_gather_while_a_publish_is_under_way(outbox: Outbox, wire: Wire) -> None:
+    wire.open.clear()
+    outbox.put("f", frame("a", 0))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    for seq in range(1, 4):
+        outbox.put("f", frame("a", seq))
+        await asyncio.sleep(0)
+    wire.open.set()
+    await outbox.flushed()
+    assert [[found.seq for found in sent[0][1]] for sent in wire.rounds] == [[0], [1, 2, 3]]
+
+
+async def test_a_dead_broker_costs_frames_not_the_outbox(outbox: Outbox, wire: Wire) -> None:
+    wire.broken = True
+    outbox.put("f", frame("a", 0))
+    await outbox.flushed()
+    wire.broken = False
+    outbox.put("f", frame("a", 1))
+    await outbox.flushed()
+    assert wire.rounds == [[(keys.reply("f"), (frame("a", 1),))]]
+
+
+async def test_jobs_of_a_front_that_left_are_reported(outbox: Outbox, wire: Wire, gone: list[str]) -> None:
+    wire.listeners = 0
+    outbox.put("f", frame("a", 0))
+    outbox.put("f", frame("a", 1))
+    outbox.put("f", frame("b", 0))
+    await outbox.flushed()
+    assert sorted(gone) == ["a", "b"]

@@ -1,0 +1,189 @@
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from familyai import keys
+from familyai.blobs import BlobStore
+from familyai.frame import Body, End, Failed, Frame, Start
+from familyai.job import Job, new_job_id
+from familyai.jobs import JobStore, State
+from workers.engines import Engine
+from workers.serve import Server
+
+MakeServer = Callable[[ASGIApp], Server]
+
+
+@pytest.fixture
+def jobs(redis: Redis) -> JobStore:
+    return JobStore(redis, record_ttl_s=60)
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> BlobStore:
+    return BlobStore((tmp_path / "blobs").as_uri())
+
+
+@pytest.fixture
+def frames() -> list[Frame]:
+    return []
+
+
+@pytest.fixture
+def serving(redis: Redis, jobs: JobStore, blobs: BlobStore, frames: list[Frame]) -> MakeServer:
+    def make(app: ASGIApp) -> Server:
+        server = Server("q", "w", redis, blobs, jobs, Engine(app))
+        server.outbox.put = lambda front, frame: frames.append(frame)  # type: ignore[method-assign]
+        return server
+
+    return make
+
+
+@pytest.fixture
+async def job(jobs: JobStore) -> Job:
+    made = Job(
+        id=new_job_id(),
+        queue="q",
+        model="m",
+        member="anna",
+        front="f",
+        method="POST",
+        path="/",
+        body=b"hello",
+        created_at_s=time.time(),
+    )
+    await jobs.enqueue(made)
+    return made
+
+
+async def mirror(scope: Scope, receive: Receive, send: Send) -> None:
+    message = await receive()
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": message["body"]})
+
+
+async def state(jobs: JobStore, job: Job) -> State | None:
+    (record,) = await jobs.records([job.id])
+    return record.state
+
+
+async def test_an_answer_and_its_end(serving: MakeServer, jobs: JobStore, job: Job, frames: list[Frame]) -> None:
+    await serving(mirror).serve(job.id)
+    assert [type(frame) for frame in frames] == [Start, Body, End]
+    assert await state(jobs, job) is State.DONE
+
+
+async def test_a_body_in_the_blob_store(
+    serving: MakeServer, jobs: JobStore, blobs: BlobStore, frames: list[Frame]
+) -> None:
+    await blobs.put("big", b"from the store")
+    job = Job(
+        id="j", queue="q", model="m", member="a", front="f", method="POST", path="/", body_ref="big", created_at_s=1.0
+    )
+    await jobs.enqueue(job)
+    await serving(mirror).serve("j")
+    assert b"".join(frame.data for frame in frames if isinstance(frame, Body)) == b"from the store"
+    with pytest.raises(FileNotFoundError):
+        await blobs.get("big")
+
+
+async def test_a_body_that_is_gone_fails_the_job_alone(
+    serving: MakeServer, jobs: JobStore, frames: list[Frame]
+) -> None:
+    job = Job(id="j", queue="q", model="m", member="a", front="f", method="POST", path="/", body_ref="no")
+    await jobs.enqueue(job)
+    await serving(mirror).serve("j")
+    assert isinstance(frames[-1], Failed)
+    assert await state(jobs, job) is State.FAILED
+
+
+async def test_a_second_delivery_is_dropped(serving: MakeServer, job: Job, frames: list[Frame]) -> None:
+    server = serving(mirror)
+    await asyncio.gather(server.serve(job.id), server.serve(job.id))
+    assert [type(frame) for frame in frames] == [Start, Body, End]
+
+
+async def test_a_job_cancelled_while_queued_never_starts(
+    serving: MakeServer, jobs: JobStore, job: Job, frames: list[Frame]
+) -> None:
+    await jobs.cancel(job.id, "q")
+    await serving(mirror).serve(job.id)
+    assert frames == []
+
+
+async def test_an_unreadable_job_is_dropped(serving: MakeServer, redis: Redis, job: Job, frames: list[Frame]) -> None:
+    await redis.hset(keys.job(job.id), "job", b"\xc1 not msgpack")
+    await serving(mirror).serve(job.id)
+    assert frames == []
+
+
+async def test_an_engine_that_raises_before_the_first_byte(
+    serving: MakeServer, jobs: JobStore, job: Job, frames: list[Frame]
+) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise RuntimeError("secret prompt text")
+
+    await serving(app).serve(job.id)
+    (failed,) = frames
+    assert isinstance(failed, Failed)
+    assert "secret" not in failed.message
+    assert await state(jobs, job) is State.FAILED
+
+
+async def test_an_engine_that_stops_in_the_middle(serving: MakeServer, job: Job, frames: list[Frame]) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"half", "more_body": True})
+
+    await serving(app).serve(job.id)
+    assert [type(frame) for frame in frames] == [Start, Body, Failed]
+
+
+@pytest.fixture
+def patient() -> tuple[ASGIApp, asyncio.Event]:
+    begun = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        begun.set()
+        assert await receive() == {"type": "http.disconnect"}
+
+    return app, begun
+
+
+async def test_an_abandoned_job_hears_the_disconnect(
+    serving: MakeServer, jobs: JobStore, job: Job, patient: tuple[ASGIApp, asyncio.Event]
+) -> None:
+    app, begun = patient
+    server = serving(app)
+    serving_it = asyncio.create_task(server.serve(job.id))
+    await asyncio.wait_for(begun.wait(), 10)
+    await jobs.cancel(job.id, "q")
+    server.abandon(job.id)
+    await asyncio.wait_for(serving_it, 10)
+    assert await state(jobs, job) is State.CANCELLED
+    assert server.running == []
+
+
+async def test_a_cancel_that_overtakes_the_claim_is_heard(
+    serving: MakeServer,
+    jobs: JobStore,
+    job: Job,
+    patient: tuple[ASGIApp, asyncio.Event],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = serving(patient[0])
+    claim = jobs.claim
+
+    async def overtaken(*arguments: str) -> object:
+        won = await claim(*arguments)
+        server.abandon(job.id)
+        return won
+
+    monkeypatch.setattr(jobs, "claim", overtaken)
+    await asyncio.wait_for(server.serve(job.id), 10)
+    assert server.running == []
