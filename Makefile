@@ -1,0 +1,52 @@
+# FamilyAI in two commands: `make up` and `make test`. Variables given to make reach the programs: `make up FAMILYAI_PORT=8090`.
+
+.DEFAULT_GOAL := help
+.PHONY: help up down setup setup-dev test test-fast check format lock bench
+
+BIN := .venv/bin
+ARGS :=
+UPGRADE :=
+COMPILE := uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --no-emit-package torch \
+	--generate-hashes --no-annotate --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+up: setup ## Set up and run FamilyAI; ARGS="--detach" to leave it running
+	@$(BIN)/familyai up $(ARGS)
+
+down: ## Stop what `make up` started
+	@if [ -x $(BIN)/familyai ]; then $(BIN)/familyai down; else echo "nothing to stop: not set up yet"; fi
+
+setup: ## Set up .venv and the model, without running anything
+	@scripts/01-setup.sh
+
+setup-dev:
+	@scripts/01-setup.sh --dev
+
+test: setup-dev ## Set up and run every test, the real engine's too; ARGS="-k words" to choose
+	$(BIN)/python -m pytest $(ARGS)
+
+test-fast: setup-dev ## Every test that needs no real engine
+	$(BIN)/python -m pytest -m 'not real' $(ARGS)
+
+check: setup-dev ## Format, lint, types, import directions, shell scripts, YAML
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/shellcheck scripts/*.sh .ci/run
+	$(BIN)/yamllint --strict .
+
+format: setup-dev ## Format the code and mend what the linter can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: ## Pin what pyproject.toml asks for, keeping pins that still fit; UPGRADE=1 for the newest. Needs uv
+	@command -v uv >/dev/null || { echo "make lock needs uv: pip install uv" >&2; exit 1; }
+	$(COMPILE) locks/build-tools.in --extra embedded --output-file locks/embedded.txt
+	$(COMPILE) --extra dev --constraints locks/embedded.txt --output-file locks/dev.txt \
+		$$(sed -n 's/^\([A-Za-z0-9._-]*\)==.*/--no-emit-package \1/p' locks/embedded.txt)
+
+bench: setup-dev ## Measure what the path through the queue adds, with the echo engine
+	$(BIN)/python scripts/bench.py $(ARGS)
