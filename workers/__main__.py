@@ -9,7 +9,7 @@ from threading import Thread
 from types import FrameType
 
 from familyai.catalogue import load_profile
-from familyai.errors import FamilyAIError
+from familyai.errors import ConfigurationError, FamilyAIError
 from familyai.logs import configure
 from familyai.settings import load_settings
 from workers.consumer import make_worker
@@ -43,6 +43,10 @@ def _parse() -> argparse.Namespace:
 def _run(queue: str, port: int) -> int:
     settings = load_settings()
     profile = load_profile(settings.catalogue, settings.profile)
+    if queue not in profile.models:
+        raise ConfigurationError(
+            f"'{queue}' is no queue with a model of its own; those are: {', '.join(profile.models)}"
+        )
     host = Host(settings, profile, queue, on_dead=lambda: os.kill(os.getpid(), signal.SIGTERM))
     health = HealthServer(host, "127.0.0.1", port)
     host.submit(health.serve())

@@ -103,6 +103,7 @@ class Host:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._stack.aclose()
+        await _cancel_the_rest()
 
     async def _leave(self, server: Server, registry: WorkerRegistry) -> None:
         try:
@@ -110,3 +111,10 @@ class Host:
             await registry.leave(self.queue, self.worker)
         except BROKER_ERRORS:
             return  # the entry lapses by itself
+
+
+async def _cancel_the_rest() -> None:
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in rest:
+        task.cancel()
+    await asyncio.gather(*rest, return_exceptions=True)

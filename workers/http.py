@@ -28,7 +28,15 @@ class HealthServer(uvicorn.Server):
 
     def __init__(self, host: Host, address: str, port: int) -> None:
         super().__init__(
-            uvicorn.Config(make_app(host), host=address, port=port, log_config=None, access_log=False, lifespan="off")
+            uvicorn.Config(
+                make_app(host),
+                host=address,
+                port=port,
+                log_config=None,
+                log_level="warning",
+                access_log=False,
+                lifespan="off",
+            )
         )
 
     def install_signal_handlers(self) -> None:
