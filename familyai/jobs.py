@@ -127,6 +127,14 @@ class JobStore:
             pipe.hmget(keys.job(job_id), ["state", "worker"])
         return [_record(*fields) for fields in await pipe.execute()]
 
+    async def renew(self, job_ids: list[str]) -> list[Record]:
+        """The same for jobs that are running here, whose records thereby outlive their expiry."""
+        pipe = self._redis.pipeline(transaction=False)
+        for job_id in job_ids:
+            pipe.pexpire(keys.job(job_id), self._ttl_ms)
+            pipe.hmget(keys.job(job_id), ["state", "worker"])
+        return [_record(*fields) for fields in (await pipe.execute())[1::2]]
+
     async def waiting(self, queue: str) -> int:
         """How many jobs of this queue nobody has claimed yet."""
         return await self._redis.zcard(keys.waiting(queue))

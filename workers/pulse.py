@@ -61,6 +61,6 @@ class Pulse:
     async def _beat(self) -> None:
         await self._registry.beat(self._queue, self._worker)
         running = self._server.running
-        for job_id, record in zip(running, await self._jobs.records(running), strict=True):
+        for job_id, record in zip(running, await self._jobs.renew(running), strict=True):
             if record.state in (State.CANCELLED, None):
                 self._server.abandon(job_id)

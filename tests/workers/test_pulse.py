@@ -1,0 +1,83 @@
+import asyncio
+import time
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from familyai import keys
+from familyai.job import Job, new_job_id
+from familyai.jobs import JobStore
+from familyai.registry import WorkerRegistry
+from workers.engines import Engine
+from workers.pulse import Pulse
+
+
+class Running:
+    """Stands where the server stands: says what runs, and notes what it is told to abandon."""
+
+    def __init__(self, *job_ids: str) -> None:
+        self.running = list(job_ids)
+        self.abandoned: list[str] = []
+
+    def abandon(self, job_id: str) -> None:
+        self.abandoned.append(job_id)
+
+
+@pytest.fixture
+def jobs(redis: Redis) -> JobStore:
+    return JobStore(redis, record_ttl_s=60)
+
+
+async def claimed(jobs: JobStore) -> str:
+    job = Job(
+        id=new_job_id(), queue="q", model="m", member="a", front="f", method="POST", path="/", created_at_s=time.time()
+    )
+    await jobs.enqueue(job)
+    await jobs.claim(job.id, "q", "w")
+    return job.id
+
+
+def pulse(redis: Redis, jobs: JobStore, server: Any, healthy: Any = lambda: True, on_dead: Any = lambda: None) -> Pulse:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        return
+
+    return Pulse("q", "w", server, Engine(app, healthy), jobs, WorkerRegistry(redis), on_dead)
+
+
+async def test_a_beat_makes_the_worker_known_and_keeps_records_alive(redis: Redis, jobs: JobStore) -> None:
+    job_id = await claimed(jobs)
+    await redis.pexpire(keys.job(job_id), 5_000)
+    await pulse(redis, jobs, Running(job_id))._beat()
+    assert await WorkerRegistry(redis).alive(["q"]) == {"q": {"w"}}
+    assert await redis.pttl(keys.job(job_id)) > 50_000
+
+
+async def test_a_missed_cancel_is_noticed_at_the_next_beat(redis: Redis, jobs: JobStore) -> None:
+    kept, cancelled = await claimed(jobs), await claimed(jobs)
+    await jobs.cancel(cancelled, "q")
+    server = Running(kept, cancelled)
+    await pulse(redis, jobs, server)._beat()
+    assert server.abandoned == [cancelled]
+
+
+async def test_a_dead_engine_is_reported_and_no_longer_beats(redis: Redis, jobs: JobStore) -> None:
+    dead = asyncio.Event()
+    await asyncio.wait_for(pulse(redis, jobs, Running(), lambda: False, dead.set).run(), 10)
+    assert dead.is_set()
+    assert await WorkerRegistry(redis).alive(["q"]) == {"q": set()}
+
+
+async def test_a_broker_that_is_gone_does_not_stop_the_pulse(jobs: JobStore, redis: Redis) -> None:
+    beats = 0
+
+    class Gone:
+        async def beat(self, queue: str, worker: str) -> None:
+            nonlocal beats
+            beats += 1
+            raise ConnectionError("gone")
+
+    made = pulse(redis, jobs, Running(), healthy=lambda: beats < 1)
+    made._registry = Gone()  # type: ignore[assignment]
+    await asyncio.wait_for(made.run(), 10)
+    assert beats == 1
