@@ -1,0 +1,95 @@
+"""What people see: two consoles, and the lines of processes that start."""
+
+import time
+from collections.abc import Sequence
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from familyai.cli.supervisor import Phase, ProcessState
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+HEARTBEAT_S = 15.0
+_MARKS = {
+    Phase.HEALTHY: ("✓", "green"),
+    Phase.FAILED: ("✗", "red"),
+    Phase.RESTARTING: ("↻", "yellow"),
+    Phase.WAITING: ("·", "dim"),
+    Phase.STOPPED: ("·", "dim"),
+}
+
+
+class Progress:
+    """A line per process: what it is doing, and for how long. On a terminal in place, else a line per change."""
+
+    def __init__(self) -> None:
+        self._live = Live(console=out, auto_refresh=False) if out.is_terminal else None
+        self._spinner = Spinner("dots")
+        self._told: dict[str, tuple[str, float]] = {}
+
+    def __enter__(self) -> "Progress":
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._live:
+            self._live.stop()
+
+    def update(self, states: Sequence[ProcessState]) -> None:
+        """Meant to be called several times a second."""
+        if self._live:
+            self._live.update(self._table(states), refresh=True)
+            return
+        for state in states:
+            self._tell(state)
+
+    def _table(self, states: Sequence[ProcessState]) -> Table:
+        table = Table.grid(padding=(0, 2))
+        for state in states:
+            mark, style = _MARKS.get(state.phase, ("", ""))
+            table.add_row(Text(mark, style) if mark else self._spinner, state.name, _words(state), _elapsed(state))
+        return table
+
+    def _tell(self, state: ProcessState) -> None:
+        told, at_s = self._told.get(state.name, ("", 0.0))
+        now_s, words = time.monotonic(), f"{state.phase} {state.words}"
+        due = state.phase is Phase.STARTING and now_s - at_s >= HEARTBEAT_S
+        if state.phase is not Phase.WAITING and (words != told or due):
+            self._told[state.name] = (words, now_s)
+            out.print(f"{state.name}: {_words(state)} {_elapsed(state)}".rstrip(), markup=False)
+
+
+def _words(state: ProcessState) -> str:
+    return "healthy" if state.phase is Phase.HEALTHY else state.words or str(state.phase)
+
+
+def _elapsed(state: ProcessState) -> str:
+    return duration(time.time() - state.since_s) if state.phase in (Phase.STARTING, Phase.STOPPING) else ""
+
+
+def duration(seconds: float) -> str:
+    """`42 s`, `3 min 5 s`, `2 h 10 min`, `3 d 4 h`."""
+    rest = max(0, int(seconds))
+    for unit, size, smaller, smaller_size in (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
+        if rest >= size:
+            return f"{rest // size} {unit} {rest % size // smaller_size} {smaller}"
+    return f"{rest} s"
+
+
+def table(*headers: str) -> Table:
+    """A plain table in the command line's one style."""
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for header in headers:
+        made.add_column(header, overflow="fold")
+    return made
+
+
+def warn(words: str) -> None:
+    err.print(f"[yellow]warning:[/] {words}", soft_wrap=True)

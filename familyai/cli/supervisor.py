@@ -1,0 +1,260 @@
+"""Keeps processes alive: starts them in order, restarts what dies, stops in reverse. Knows nothing of what they do."""
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+
+from familyai.cli.child import Child, exit_words
+from familyai.cli.probes import Probe
+from familyai.errors import FamilyAIError
+
+log = logging.getLogger(__name__)
+
+PROBE_INTERVAL_S = 0.2
+
+
+@dataclass(frozen=True)
+class ProcessSpec:
+    """What to run, how to tell that it is healthy, and how long it may take to start and to stop."""
+
+    name: str
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    log: Path
+    probe: Probe
+    start_timeout_s: float
+    stop_timeout_s: float
+
+
+@dataclass(frozen=True)
+class Backoff:
+    """How long to wait before a restart: doubling, and forgiven after a long healthy time."""
+
+    first_s: float = 0.5
+    longest_s: float = 30.0
+    forgiven_after_s: float = 60.0
+
+    def next_s(self, last_s: float | None, healthy_s: float) -> float:
+        if last_s is None or healthy_s >= self.forgiven_after_s:
+            return self.first_s
+        return min(last_s * 2, self.longest_s)
+
+
+class Phase(StrEnum):
+    WAITING = "waiting"
+    STARTING = "starting"
+    HEALTHY = "healthy"
+    RESTARTING = "restarting"
+    FAILED = "failed"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+
+class ProcessState(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of one process; `since_s` is when it came into this phase, `created_at_s` guards its pid."""
+
+    name: str
+    phase: Phase = Phase.WAITING
+    words: str = ""
+    since_s: float = 0.0
+    pid: int | None = None
+    created_at_s: float = 0.0
+    restarts: int = 0
+
+
+class StartFailed(FamilyAIError):
+    """A process ended, or did not become healthy in time, at its first start."""
+
+    def __init__(self, process: str, words: str, log: Path) -> None:
+        super().__init__(f"{process} {words}")
+        self.process, self.words, self.log = process, words, log
+
+
+class Supervisor:
+    """`on_change` hears each change of any process's state, and must be quick."""
+
+    def __init__(
+        self,
+        specs: Sequence[ProcessSpec],
+        backoff: Backoff = Backoff(),
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.stopping = asyncio.Event()
+        self._keepers = [_Keeper(spec, backoff, on_change) for spec in specs]
+
+    def states(self) -> list[ProcessState]:
+        return [keeper.state for keeper in self._keepers]
+
+    async def start(self) -> None:
+        """Each process after the one before is healthy. Raises StartFailed; what runs by then keeps running."""
+        for keeper in self._keepers:
+            await keeper.start()
+
+    async def stop(self, hurry: asyncio.Event) -> None:
+        """The last started first, each given its time to end by itself unless `hurry` is set. Nothing is left after."""
+        self.stopping.set()
+        for keeper in reversed(self._keepers):
+            await keeper.stop(hurry)
+
+
+async def run(supervisor: Supervisor, when_healthy: Callable[[], Awaitable[None]]) -> None:
+    """Starts everything, calls `when_healthy`, and stays until SIGINT, SIGTERM or SIGHUP; a second one kills at once.
+
+    Everything is stopped when it returns or raises. Raises StartFailed and what `when_healthy` raises.
+    """
+    stop, hurry = asyncio.Event(), asyncio.Event()
+    with _signals(lambda: hurry.set() if stop.is_set() else stop.set()):
+        starting = asyncio.create_task(_start(supervisor, when_healthy))
+        try:
+            await first_of(starting, stop.wait())
+            if starting.done():
+                starting.result()
+            await stop.wait()
+        finally:
+            await cancelled(starting)
+            await supervisor.stop(hurry)
+
+
+async def first_of(*waits: Awaitable[object], timeout_s: float | None = None) -> None:
+    """Returns when one is done or the time is up. The coroutines among them are cancelled then, tasks go on."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task, wait in zip(tasks, waits, strict=True):
+            if task is not wait:
+                await cancelled(task)
+
+
+async def cancelled(task: asyncio.Future[Any]) -> None:
+    """Cancels the task, and returns when it has ended. What it raised is for whoever awaited it."""
+    task.cancel()
+    await asyncio.wait([task])
+    if not task.cancelled():
+        task.exception()
+
+
+class _Keeper:
+    """One process over all its lives."""
+
+    def __init__(self, spec: ProcessSpec, backoff: Backoff, on_change: Callable[[], None]) -> None:
+        self.state = ProcessState(name=spec.name)
+        self._spec, self._backoff, self._on_change = spec, backoff, on_change
+        self._child: Child | None = None
+        self._life: asyncio.Task[None] | None = None
+        self._stopping, self._was_healthy = asyncio.Event(), asyncio.Event()
+
+    async def start(self) -> None:
+        self._life = asyncio.create_task(self._keep())
+        await first_of(self._life, self._was_healthy.wait(), timeout_s=self._spec.start_timeout_s)
+        if self._life.done():
+            raise StartFailed(self._spec.name, self.state.words, self._spec.log)
+        if not self._was_healthy.is_set():
+            words = f"was not healthy after {self._spec.start_timeout_s:g} s ({self.state.words})"
+            self._set(Phase.FAILED, words)
+            raise StartFailed(self._spec.name, words, self._spec.log)
+
+    async def stop(self, hurry: asyncio.Event) -> None:
+        self._stopping.set()
+        if self._life is None:
+            return
+        if self._child is not None:
+            self._set(Phase.STOPPING, "finishes what it runs")
+            self._child.terminate()
+            await first_of(self._life, hurry.wait(), timeout_s=self._spec.stop_timeout_s)
+        if self._child is not None:
+            log.warning("has to be killed", extra={"action": "process.killed", "child": self._spec.name})
+            self._child.kill()
+        await self._life
+        if self.state.phase is not Phase.FAILED:
+            self._set(Phase.STOPPED, "stopped", pid=None)
+
+    async def _keep(self) -> None:
+        """Until the process fails at its first start, or is told to stop."""
+        delay_s: float | None = None
+        while not self._stopping.is_set():
+            words, healthy_s = await self._live()
+            if self._stopping.is_set():
+                return
+            if not self._was_healthy.is_set():
+                self._set(Phase.FAILED, words, pid=None)
+                return
+            delay_s = self._backoff.next_s(delay_s, healthy_s)
+            self._announce_restart(words, delay_s)
+            await first_of(self._stopping.wait(), timeout_s=delay_s)
+
+    async def _live(self) -> tuple[str, float]:
+        """One life: how it ended, and how long it was healthy. No process of its group is left after."""
+        try:
+            self._child = Child(self._spec.argv, self._spec.env, self._spec.log)
+        except OSError as error:
+            return f"cannot be started: {error.strerror}", 0.0
+        pid = self._child.pid
+        self._set(Phase.STARTING, "starting", pid=pid, created_at_s=_created_at_s(pid))
+        probing = asyncio.create_task(self._probe())
+        try:
+            words = exit_words(await self._child.wait())
+        finally:
+            self._child = None
+            await cancelled(probing)
+        return words, time.time() - self.state.since_s if self.state.phase is Phase.HEALTHY else 0.0
+
+    async def _probe(self) -> None:
+        """Until it is healthy once; from then on its end is what counts."""
+        while not (health := await self._spec.probe()).healthy:
+            if health.words != self.state.words and self.state.phase is Phase.STARTING:
+                self._set(Phase.STARTING, health.words, since_s=self.state.since_s)
+            await asyncio.sleep(PROBE_INTERVAL_S)
+        self._was_healthy.set()
+        if self._stopping.is_set():
+            return
+        self._set(Phase.HEALTHY, health.words)
+        log.info("is healthy", extra={"action": "process.healthy", "child": self._spec.name, "pid": self.state.pid})
+
+    def _announce_restart(self, words: str, delay_s: float) -> None:
+        self._set(Phase.RESTARTING, f"{words}; starts again", pid=None, restarts=self.state.restarts + 1)
+        log.warning(
+            f"{self._spec.name} {words}; it starts again in {delay_s:g} s",
+            extra={"action": "process.restarts", "restarts": self.state.restarts, "log": self._spec.log},
+        )
+
+    def _set(self, phase: Phase, words: str, **changes: object) -> None:
+        fields = {"since_s": time.time(), **changes, "phase": phase, "words": words}
+        self.state = msgspec.structs.replace(self.state, **fields)
+        self._on_change()
+
+
+async def _start(supervisor: Supervisor, when_healthy: Callable[[], Awaitable[None]]) -> None:
+    await supervisor.start()
+    await when_healthy()
+
+
+@contextmanager
+def _signals(heard: Callable[[], object]) -> Iterator[None]:
+    loop, wanted = asyncio.get_running_loop(), [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup's wish
+        wanted.append(signal.SIGHUP)
+    for number in wanted:
+        loop.add_signal_handler(number, heard)
+    try:
+        yield
+    finally:
+        for number in wanted:
+            loop.remove_signal_handler(number)
+
+
+def _created_at_s(pid: int) -> float:
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.Error:
+        return 0.0
