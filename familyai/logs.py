@@ -13,7 +13,7 @@ import sys
 import time
 from typing import Any
 
-_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "action"}
+_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "action", "color_message"}
 _PLAIN = re.compile(r"[^\s\"=\x00-\x1f\x7f]+")
 _CHATTY = ("httpx", "httpcore", "openai", "celery.app.trace", "celery.worker.strategy", "asyncio")
 
@@ -58,4 +58,4 @@ def _value(value: Any) -> str:
 
 
 def _one_line(words: str) -> str:
-    return words.replace("\r", "\\r").replace("\n", "\\n")
+    return words.strip().replace("\r", "\\r").replace("\n", "\\n")
