@@ -16,6 +16,7 @@ out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 HEARTBEAT_S = 15.0
+WHEN_STOPPING = frozenset({Phase.WAITING, Phase.HEALTHY})
 _MARKS = {
     Phase.HEALTHY: ("✓", "green"),
     Phase.FAILED: ("✗", "red"),
@@ -26,9 +27,13 @@ _MARKS = {
 
 
 class Progress:
-    """A line per process: what it is doing, and for how long. On a terminal in place, else a line per change."""
+    """A line per process: what it is doing, and for how long. On a terminal in place, else a line per change.
 
-    def __init__(self) -> None:
+    Changes to an `untold` phase make no line.
+    """
+
+    def __init__(self, untold: frozenset[Phase] = frozenset({Phase.WAITING})) -> None:
+        self._untold = untold
         self._live = Live(console=out, auto_refresh=False) if out.is_terminal else None
         self._spinner = Spinner("dots")
         self._told: dict[str, tuple[str, float]] = {}
@@ -61,7 +66,7 @@ class Progress:
         told, at_s = self._told.get(state.name, ("", 0.0))
         now_s, words = time.monotonic(), f"{state.phase} {state.words}"
         due = state.phase is Phase.STARTING and now_s - at_s >= HEARTBEAT_S
-        if state.phase is not Phase.WAITING and (words != told or due):
+        if state.phase not in self._untold and (words != told or due):
             self._told[state.name] = (words, now_s)
             out.print(f"{state.name}: {_words(state)} {_elapsed(state)}".rstrip(), markup=False)
 
@@ -71,7 +76,8 @@ def _words(state: ProcessState) -> str:
 
 
 def _elapsed(state: ProcessState) -> str:
-    return duration(time.time() - state.since_s) if state.phase in (Phase.STARTING, Phase.STOPPING) else ""
+    elapsed_s = time.time() - state.since_s if state.phase in (Phase.STARTING, Phase.STOPPING) else 0.0
+    return duration(elapsed_s) if elapsed_s >= 1 else ""
 
 
 def duration(seconds: float) -> str:

@@ -41,7 +41,7 @@ def _stop_supervisor(home: Home, running: state.StackState) -> bool:
         return False
     with suppress(ProcessLookupError):
         os.kill(running.pid, signal.SIGTERM)
-    with console.Progress() as progress:
+    with console.Progress(console.WHEN_STOPPING) as progress:
         while state.is_alive(running.pid, running.created_at_s):
             if seen := state.load(home):
                 progress.update(seen.processes)

@@ -3,7 +3,7 @@
 import json
 import ssl
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from familyai.broker import BROKER_ERRORS, connect
 
@@ -64,20 +64,14 @@ class PingProbe:
 
 
 def health_words(status: int, text: str) -> str:
-    """What a health endpoint says in words: its `status`, and every part that is down."""
+    """What a health endpoint says in words: its `status`, and every one of its `parts` that is not ok."""
+    plain = "answers" if status == 200 else f"answers {status}"
     try:
         answer = json.loads(text)
     except ValueError:
-        return "answers" if status == 200 else f"answers {status}"
-    if not isinstance(answer, dict):
-        return "answers"
-    return ": ".join((str(answer.get("status", status)), *_parts_down(answer)))
-
-
-def _parts_down(answer: dict[str, Any]) -> list[str]:
-    down = answer.get("down") or answer.get("detail") or answer.get("error")
-    if not down:
-        return []
-    if isinstance(down, dict):
-        return ["; ".join(f"{part} {words}" for part, words in down.items())]
-    return ["; ".join(map(str, down)) if isinstance(down, list) else str(down)]
+        return plain
+    if not isinstance(answer, dict) or "status" not in answer:
+        return plain
+    parts = answer.get("parts") or {}
+    down = "; ".join(f"{part} {words}" for part, words in parts.items() if words != "ok")
+    return f"{answer['status']}: {down}" if down else str(answer["status"])

@@ -225,7 +225,12 @@ class _Keeper:
         self._set(Phase.RESTARTING, f"{words}; starts again", pid=None, restarts=self.state.restarts + 1)
         log.warning(
             f"{self._spec.name} {words}; it starts again in {delay_s:g} s",
-            extra={"action": "process.restarts", "restarts": self.state.restarts, "log": self._spec.log},
+            extra={
+                "action": "process.restarts",
+                "child": self._spec.name,
+                "restarts": self.state.restarts,
+                "log": self._spec.log,
+            },
         )
 
     def _set(self, phase: Phase, words: str, **changes: object) -> None:

@@ -73,7 +73,7 @@ def _foreground(plan: Plan) -> int:
 
 
 async def _serve_visibly(plan: Plan, serving: Serving) -> None:
-    starting = asyncio.create_task(_show(serving))
+    starting = asyncio.create_task(_show(serving, console.Progress()))
     stopping = asyncio.create_task(_show_stop(serving))
 
     async def when_healthy() -> None:
@@ -88,8 +88,8 @@ async def _serve_visibly(plan: Plan, serving: Serving) -> None:
         await cancelled(stopping)
 
 
-async def _show(serving: Serving) -> None:
-    with console.Progress() as progress:
+async def _show(serving: Serving, progress: console.Progress) -> None:
+    with progress:
         try:
             while True:
                 progress.update(serving.supervisor.states())
@@ -101,7 +101,7 @@ async def _show(serving: Serving) -> None:
 async def _show_stop(serving: Serving) -> None:
     await serving.supervisor.stopping.wait()
     out.print("\nStopping; Ctrl-C once more kills what still runs.")
-    await _show(serving)
+    await _show(serving, console.Progress(console.WHEN_STOPPING))
 
 
 async def _prove(plan: Plan) -> int:
