@@ -80,21 +80,10 @@ def test_text_schemas_and_arguments_may_speak_of_urls(body: dict[str, Any]) -> N
 
 @pytest.mark.parametrize(
     "url",
-    [
-        EVIL,
-        "HTTP://a.example/x",
-        " http://a.example/x",
-        "//a.example/x",
-        "file:///etc/passwd",
-        "/etc/passwd",
-        "ftp://a/x",
-        "",
-        "\tdata:image/png;base64,AA",
-        "da\nta:text/plain,x",
-        "blob:null/1",
-        "https:a.example",
-        "gopher://a",
-    ],
+    (
+        f"{EVIL}|HTTP://a.example/x| http://a.example/x|//a.example/x|file:///etc/passwd|/etc/passwd|ftp://a/x||"
+        "\tdata:image/png;base64,AA|da\nta:text/plain,x|blob:null/1|https:a.example|gopher://a"
+    ).split("|"),
 )
 def test_without_an_allow_list_only_data_passes(url: str) -> None:
     assert not may_fetch(url, ())

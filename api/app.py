@@ -1,0 +1,45 @@
+"""The front as an application: its routes, its handlers, and what runs while it runs."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from api import generate, handlers, health, models
+from api.front import build_front
+from api.metrics import Measured
+from familyai import __version__
+from familyai.catalogue import Profile
+from familyai.settings import Settings
+
+_DESCRIPTION = """OpenAI's API, and Anthropic's Messages, in front of one household's models.
+
+Every request waits in its model's queue until a slot is free; below the limits nothing is refused. Failures come as
+`{"error": {message, type, param, code}}` with a status as long as nothing was sent, and as an event in the stream
+after that.
+"""
+
+
+def create_app(settings: Settings, profile: Profile) -> FastAPI:
+    """Connects when it starts. Nothing in it leaves the machine: no Swagger page, whose assets come from elsewhere."""
+    front = build_front(settings, profile)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with front.running():
+            yield
+
+    app = FastAPI(
+        title="FamilyAI",
+        version=__version__,
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.front = front
+    app.add_middleware(Measured, metrics=front.metrics)
+    handlers.install(app)
+    for module in (generate, models, health):
+        app.include_router(module.router)
+    return app

@@ -1,0 +1,140 @@
+"""The endpoints that models answer. Each becomes a job for its model's queue; what comes back is the engine's own."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+
+from api.answer import Answer
+from api.auth import CurrentMember
+from api.body import JsonBody
+from api.failures import dialect_of
+from api.front import CurrentFront
+from api.relay import Relay
+from api.schemas import (
+    AnthropicEnvelope,
+    ChatRequest,
+    CompletionRequest,
+    CountTokensRequest,
+    EmbeddingsRequest,
+    MessagesRequest,
+    ResponsesRequest,
+    json_body,
+    refusals,
+)
+from api.submit import new_job
+from familyai.catalogue import Task
+from routing.admit import admit
+from routing.resolve import resolve
+
+router = APIRouter(prefix="/v1")
+
+_HEADERS = {
+    "X-FamilyAI-Job-Id": {"description": "The job this request became.", "schema": {"type": "string"}},
+    "X-FamilyAI-Model": {"description": "The model that answered.", "schema": {"type": "string"}},
+    "X-FamilyAI-Queue": {"description": "The queue that was asked for.", "schema": {"type": "string"}},
+    "X-FamilyAI-Queue-Wait-Ms": {"description": "How long it waited.", "schema": {"type": "integer"}},
+}
+_JSON: dict[str, Any] = {"application/json": {"schema": {"type": "object"}}}
+_JSON_OR_EVENTS = _JSON | {"text/event-stream": {"schema": {"type": "string"}}}
+
+
+def _answers(content: dict[str, Any], **refused: Any) -> dict[int | str, dict[str, Any]]:
+    success = {"description": "The engine's answer, unchanged.", "headers": _HEADERS, "content": content}
+    return {200: success, **refusals(**refused)}
+
+
+_OPENAI = _answers(_JSON_OR_EVENTS)
+_ANTHROPIC = _answers(_JSON_OR_EVENTS, envelope=AnthropicEnvelope)
+
+
+class Answering:
+    """A dependency: the request, authenticated, read, resolved and admitted, as the response that will answer it."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+
+    async def __call__(self, request: Request, front: CurrentFront, member: CurrentMember, body: JsonBody) -> Relay:
+        """Raises RequestError."""
+        target = resolve(body.get("model"), front.profile)
+        width = admit(body, self._task, target, front.profile)
+        job = new_job(front, request, member, target, body, width)
+        return Relay(front, job, Answer(job, target.queue, dialect_of(request.url.path)))
+
+
+Generated = Annotated[Relay, Depends(Answering(Task.GENERATE))]
+Embedded = Annotated[Relay, Depends(Answering(Task.EMBED))]
+
+
+@router.post(
+    "/chat/completions",
+    tags=["chat"],
+    summary="Create a chat completion",
+    responses=_OPENAI,
+    openapi_extra=json_body(ChatRequest),
+)
+async def create_chat_completion(answer: Generated) -> Relay:
+    """The model's next message in a conversation, whole or as a stream of events that ends with `data: [DONE]`.
+
+    A stream that breaks ends with a `data: {"error": ...}` event and without `[DONE]`.
+    """
+    return answer
+
+
+@router.post(
+    "/completions",
+    tags=["chat"],
+    summary="Create a completion",
+    responses=_OPENAI,
+    openapi_extra=json_body(CompletionRequest),
+)
+async def create_completion(answer: Generated) -> Relay:
+    """A text, gone on with."""
+    return answer
+
+
+@router.post(
+    "/responses",
+    tags=["chat"],
+    summary="Create a response",
+    responses=_OPENAI,
+    openapi_extra=json_body(ResponsesRequest),
+)
+async def create_response(answer: Generated) -> Relay:
+    """OpenAI's Responses API, without what needs a memory: `previous_response_id`, `conversation` and `background`."""
+    return answer
+
+
+@router.post(
+    "/messages",
+    tags=["anthropic"],
+    summary="Create a message",
+    responses=_ANTHROPIC,
+    openapi_extra=json_body(MessagesRequest),
+)
+async def create_message(answer: Generated) -> Relay:
+    """Anthropic's Messages API, errors included."""
+    return answer
+
+
+@router.post(
+    "/messages/count_tokens",
+    tags=["anthropic"],
+    summary="Count a message's tokens",
+    responses=_answers(_JSON, envelope=AnthropicEnvelope),
+    openapi_extra=json_body(CountTokensRequest),
+)
+async def count_tokens(answer: Generated) -> Relay:
+    """How long a conversation is for this model."""
+    return answer
+
+
+@router.post(
+    "/embeddings",
+    tags=["embeddings"],
+    summary="Create embeddings",
+    responses=_answers(_JSON),
+    openapi_extra=json_body(EmbeddingsRequest),
+)
+async def create_embeddings(answer: Embedded) -> Relay:
+    """Texts as vectors. A model that only generates refuses with 400 and names those that can."""
+    return answer

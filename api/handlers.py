@@ -1,0 +1,58 @@
+"""Every failure before the first byte becomes a response here, in one envelope, whoever raised it."""
+
+import logging
+import math
+from typing import cast
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from api.failures import dialect_of, envelope
+from familyai.errors import BadRequest, NotFound, RequestError
+
+log = logging.getLogger(__name__)
+
+
+def install(app: FastAPI) -> None:
+    app.add_exception_handler(RequestError, on_request_error)
+    app.add_exception_handler(HTTPException, on_http_exception)
+    app.add_exception_handler(ClientDisconnect, on_client_disconnect)
+    app.add_exception_handler(Exception, on_bug)
+
+
+async def on_request_error(request: Request, error: Exception) -> Response:
+    return refusal(request, cast(RequestError, error))
+
+
+async def on_http_exception(request: Request, error: Exception) -> Response:
+    """Starlette's own: no such path, or a path that has no such method."""
+    raised = cast(HTTPException, error)
+    if raised.status_code == 404:
+        return refusal(request, NotFound(f"there is nothing at {request.url.path}", code="unknown_path"))
+    failure = BadRequest(raised.detail, code="method_not_allowed" if raised.status_code == 405 else None)
+    return refusal(request, failure, status=raised.status_code, headers=dict(raised.headers or {}))
+
+
+async def on_client_disconnect(request: Request, error: Exception) -> Response:
+    """Nobody is there to read it; the metrics are."""
+    return Response(status_code=499)
+
+
+async def on_bug(request: Request, error: Exception) -> Response:
+    """The server logs the traceback; the client learns nothing of our insides."""
+    log.error("a bug", extra={"action": "request.crashed", "path": request.url.path, "error": type(error).__name__})
+    return refusal(request, RequestError("something went wrong inside; the log says what", code="internal_error"))
+
+
+def refusal(
+    request: Request, error: RequestError, status: int | None = None, headers: dict[str, str] | None = None
+) -> Response:
+    headers = headers or {}
+    if error.retry_after_s is not None:
+        headers["Retry-After"] = str(math.ceil(error.retry_after_s))
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    content = envelope(error, dialect_of(request.url.path))
+    return JSONResponse(content, status_code=status or error.status, headers=headers)

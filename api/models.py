@@ -1,0 +1,57 @@
+"""Which models there are, as OpenAI lists them, with what a household wants to know besides."""
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+from api.auth import CurrentMember
+from api.front import CurrentFront, Front
+from api.schemas import refusals
+from familyai.catalogue import Task
+from routing.resolve import names, resolve
+
+router = APIRouter(prefix="/v1", tags=["models"], responses=refusals(401, 503))
+
+_CREATED_S = 1735689600  # the list is configuration and has no age; OpenAI's clients insist on a number
+
+
+class ModelCard(BaseModel):
+    """A name that requests may use as their `model`."""
+
+    id: str = Field(description="The name: a queue, an alias, or the model's own id.")
+    object: str = "model"
+    created: int = _CREATED_S
+    owned_by: str = "familyai"
+    model: str = Field(description="The model that answers, by its Hugging Face id.")
+    queue: str = Field(description="The queue that requests under this name wait in.")
+    tasks: list[Task] = Field(description="What it can be asked for.")
+    context_tokens: int | None = Field(description="Longest prompt plus answer, where the catalogue limits it.")
+    resident: bool = Field(description="Whether it is in memory from the start, or swapped in on demand.")
+
+
+class ModelList(BaseModel):
+    object: str = "list"
+    data: list[ModelCard]
+
+
+@router.get("/models", summary="List models")
+async def list_models(front: CurrentFront, member: CurrentMember) -> ModelList:
+    """Every name that this member can use as `model`: aliases first, then queues."""
+    return ModelList(data=[_card(name, front) for name in names(front.profile)])
+
+
+@router.get("/models/{name:path}", summary="Retrieve a model", responses=refusals(404))
+async def retrieve_model(name: str, front: CurrentFront, member: CurrentMember) -> ModelCard:
+    """One name: a queue, an alias, or a model's own id."""
+    return _card(name, front)
+
+
+def _card(name: str, front: Front) -> ModelCard:
+    target = resolve(name, front.profile)
+    return ModelCard(
+        id=name,
+        model=target.model.model,
+        queue=target.physical,
+        tasks=list(target.model.tasks),
+        context_tokens=target.model.context_tokens,
+        resident=target.physical in front.profile.resident,
+    )

@@ -1,0 +1,98 @@
+"""Answers on their way: one subscription per front process, its frames handed to whoever waits for them."""
+
+import asyncio
+import logging
+
+from api.broker import broker_down
+from familyai import keys
+from familyai.errors import DecodeError, EngineFailed, FamilyAIError, Unavailable
+from familyai.frame import End, Failed, Frame, Start, decode_frames
+from familyai.subscription import Subscription
+
+log = logging.getLogger(__name__)
+
+
+class Reply:
+    """The frames of one job, in order and without a gap; or the reason why there are no more."""
+
+    def __init__(self, job_id: str, queue: str) -> None:
+        self.job_id = job_id
+        self.queue = queue
+        self.ended = False
+        self._attempt: int | None = None
+        self._seq = 0
+        self._frames: list[Frame] = []
+        self._failure: FamilyAIError | None = None
+        self._news = asyncio.Event()
+
+    def put(self, frame: Frame) -> None:
+        if self.ended or self._failure is not None:
+            return
+        if not self._is_next(frame):
+            self.fail(Unavailable("a part of the answer was lost on its way", code="reply_lost", retry_after_s=1))
+            return
+        self._attempt, self._seq = frame.attempt, self._seq + 1
+        self.ended = isinstance(frame, End | Failed)
+        if isinstance(frame, Failed):
+            self.fail(EngineFailed(frame.message, code=frame.code))
+        else:
+            self._frames.append(frame)
+            self._news.set()
+
+    def fail(self, failure: FamilyAIError) -> None:
+        """Frames that are here already are still handed out; then `frames` raises. The first failure counts."""
+        self._failure = self._failure or failure
+        self._news.set()
+
+    async def frames(self) -> list[Frame]:
+        """All frames that came since the last call, waiting for one. Raises the failure when no more will come."""
+        await self._news.wait()
+        frames, self._frames = self._frames, []
+        if self._failure is None:
+            self._news.clear()
+        elif not frames:
+            raise self._failure
+        return frames
+
+    def _is_next(self, frame: Frame) -> bool:
+        right_place = frame.seq == self._seq and frame.attempt == (self._attempt or frame.attempt)
+        return right_place and (isinstance(frame, Failed) or isinstance(frame, Start) == (frame.seq == 0))
+
+
+class ReplyHub:
+    """All open replies of this process. Nothing here blocks: frames are put where their readers find them."""
+
+    def __init__(self, url: str, front_id: str) -> None:
+        self.subscription = Subscription(url, keys.reply(front_id), self._hear, self._fail_all)
+        self._open: dict[str, Reply] = {}
+
+    def check_connected(self) -> None:
+        """Raises Unavailable while no frame could be heard."""
+        if not self.subscription.connected.is_set():
+            raise broker_down()
+
+    def open(self, job_id: str, queue: str) -> Reply:
+        """To be opened before the job is sent, and closed whatever happens. Raises Unavailable."""
+        self.check_connected()
+        reply = self._open[job_id] = Reply(job_id, queue)
+        return reply
+
+    def close(self, reply: Reply) -> None:
+        self._open.pop(reply.job_id, None)
+
+    def all(self) -> list[Reply]:
+        return list(self._open.values())
+
+    def _hear(self, message: bytes) -> None:
+        try:
+            frames = decode_frames(message)
+        except DecodeError as error:  # whose frames they were nobody knows; their replies will notice the gap
+            log.error("frames cannot be read", extra={"action": "frames.unreadable", "reason": str(error)})
+            return
+        for frame in frames:
+            if (reply := self._open.get(frame.job_id)) is not None:
+                reply.put(frame)
+
+    def _fail_all(self) -> None:
+        for reply in self._open.values():
+            reply.fail(broker_down())

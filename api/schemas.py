@@ -1,0 +1,131 @@
+"""What the API's documentation says of bodies. Nothing here parses: engines read and refuse bodies themselves."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+_MODEL = Field(
+    description="A queue, an alias such as `auto`, or a model's own id; see `GET /v1/models`.", examples=["auto"]
+)
+_STREAM = Field(False, description="Send the answer as server-sent events while it is written.")
+_TEMPERATURE = Field(None, ge=0, description="0 always takes the likeliest token; higher is more varied.")
+_TOOLS = Field(None, description="Functions that the model may ask the caller to run.")
+
+
+class _Request(BaseModel):
+    """Parameters of the engine that are not listed here pass through."""
+
+    model_config = ConfigDict(extra="allow")
+
+    model: str = _MODEL
+
+
+class ChatRequest(_Request):
+    messages: list[dict[str, Any]] = Field(
+        description="The conversation so far. Images, audio and video come as `data:` URLs.",
+        examples=[[{"role": "user", "content": "What is the capital of France?"}]],
+    )
+    stream: bool = _STREAM
+    stream_options: dict[str, Any] | None = Field(None, description="`include_usage` adds token counts at the end.")
+    max_completion_tokens: int | None = Field(None, ge=1, description="Longest answer, in tokens.")
+    temperature: float | None = _TEMPERATURE
+    n: int = Field(1, ge=1, description="How many answers; it counts as so many slots of the model.")
+    stop: str | list[str] | None = Field(None, description="Where to stop.")
+    seed: int | None = Field(None, description="Makes sampling repeatable.")
+    tools: list[dict[str, Any]] | None = _TOOLS
+    response_format: dict[str, Any] | None = Field(None, description="JSON, or JSON of a given schema.")
+
+
+class CompletionRequest(_Request):
+    prompt: str | list[str] | list[int] | list[list[int]] = Field(
+        description="Text or tokens to go on from, or a list of them.", examples=["Once upon a time"]
+    )
+    stream: bool = _STREAM
+    max_tokens: int | None = Field(None, ge=1, description="Longest answer, in tokens.")
+    temperature: float | None = _TEMPERATURE
+    n: int = Field(1, ge=1, description="How many answers to each prompt.")
+    stop: str | list[str] | None = Field(None, description="Where to stop.")
+
+
+class ResponsesRequest(_Request):
+    input: str | list[dict[str, Any]] = Field(
+        description="A text, or the whole conversation as items.", examples=["Hello"]
+    )
+    instructions: str | None = Field(None, description="What the model shall keep to.")
+    stream: bool = _STREAM
+    max_output_tokens: int | None = Field(None, ge=1, description="Longest answer, in tokens.")
+    temperature: float | None = _TEMPERATURE
+    tools: list[dict[str, Any]] | None = _TOOLS
+
+
+class MessagesRequest(_Request):
+    messages: list[dict[str, Any]] = Field(
+        description="The conversation so far.", examples=[[{"role": "user", "content": "Hello"}]]
+    )
+    max_tokens: int = Field(ge=1, description="Longest answer, in tokens.", examples=[256])
+    system: str | list[dict[str, Any]] | None = Field(None, description="What the model shall keep to.")
+    stream: bool = _STREAM
+    temperature: float | None = _TEMPERATURE
+    tools: list[dict[str, Any]] | None = _TOOLS
+
+
+class CountTokensRequest(_Request):
+    messages: list[dict[str, Any]] = Field(
+        description="The conversation.", examples=[[{"role": "user", "content": "Hi"}]]
+    )
+    system: str | list[dict[str, Any]] | None = Field(None, description="What the model shall keep to.")
+    tools: list[dict[str, Any]] | None = _TOOLS
+
+
+class EmbeddingsRequest(_Request):
+    input: str | list[str] | list[int] | list[list[int]] = Field(
+        description="Text or tokens to embed, or a list of them.", examples=[["first", "second"]]
+    )
+    encoding_format: str = Field("float", description="`float` or `base64`.")
+    dimensions: int | None = Field(None, ge=1, description="Length of the vectors, where the model can shorten them.")
+
+
+class Problem(BaseModel):
+    message: str = Field(description="What is wrong, for a person.")
+    type: str = Field(description="`invalid_request_error`, `server_error` or `service_unavailable`.")
+    param: str | None = Field(description="The parameter at fault, as a path: `messages[0].content[1].image_url.url`.")
+    code: str | None = Field(description="What is wrong, for a program: `model_not_found`, `no_worker`, ...")
+
+
+class ErrorEnvelope(BaseModel):
+    """OpenAI's error body, whatever failed."""
+
+    error: Problem
+
+
+class AnthropicProblem(BaseModel):
+    type: str = Field(description="Anthropic's name of the status, such as `overloaded_error`.")
+    message: str = Field(description="What is wrong, for a person.")
+
+
+class AnthropicEnvelope(BaseModel):
+    """Anthropic's error body, on the paths under `/v1/messages`."""
+
+    type: str = "error"
+    error: AnthropicProblem
+
+
+_REASONS = {
+    400: "The request cannot be served as it is; `param` names the parameter.",
+    401: "No key, a wrong key, or the key of a removed member.",
+    404: "There is no such model; the message lists those there are.",
+    413: "The body is over its limit.",
+    500: "The engine failed.",
+    503: "May work later (`Retry-After`): broker down, no worker for this model, waited too long, or a worker died.",
+}
+
+
+def refusals(*statuses: int, envelope: type[BaseModel] = ErrorEnvelope) -> dict[int | str, dict[str, Any]]:
+    """The error responses of an operation, for its `responses`."""
+    return {status: {"model": envelope, "description": _REASONS[status]} for status in statuses or _REASONS}
+
+
+def json_body(schema: type[BaseModel]) -> dict[str, Any]:
+    """The request body of an operation, for its `openapi_extra`."""
+    content = {"application/json": {"schema": schema.model_json_schema()}}
+    return {"requestBody": {"required": True, "content": content}}

@@ -1,0 +1,66 @@
+"""From an admitted request to a job on its queue, and off it again."""
+
+import logging
+import time
+
+import msgspec
+from fastapi import Request
+
+from api.body import write
+from api.broker import broker_errors
+from api.front import Front
+from familyai.broker import BROKER_ERRORS
+from familyai.errors import Unavailable
+from familyai.job import Job, new_job_id
+from familyai.members import Member
+from routing.resolve import Target
+
+log = logging.getLogger(__name__)
+
+
+def new_job(front: Front, request: Request, member: Member, target: Target, body: dict[str, object], width: int) -> Job:
+    """The engine sees the body that was checked, written anew, and of the headers only what it answers by."""
+    return Job(
+        id=new_job_id(),
+        queue=target.physical,
+        model=target.model.model,
+        member=member.name,
+        front=front.id,
+        method=request.method,
+        path=request.url.path,
+        headers=(("content-type", "application/json"), ("accept", request.headers.get("accept", "*/*"))),
+        body=write({**body, "model": target.model.model}),
+        width=width,
+        created_at_s=time.time(),
+    )
+
+
+async def submit(front: Front, job: Job) -> None:
+    """Puts the job on its queue, a large body into the blob store first. Raises Unavailable."""
+    if len(job.body) > front.profile.limits.inline_body_kb * 1000:
+        job = await _without_body(front, job)
+    with broker_errors():
+        await front.jobs.enqueue(job)
+    log.info(
+        "a request waits",
+        extra={"action": "job.enqueued", "job": job.id, "member": job.member, "queue": job.queue, "width": job.width},
+    )
+
+
+async def withdraw(front: Front, job: Job) -> None:
+    """Nobody waits for this answer any more: it never starts, or stops at once. Best effort, raises nothing."""
+    log.info("a job is withdrawn", extra={"action": "job.withdrawn", "job": job.id, "queue": job.queue})
+    try:
+        await front.jobs.cancel(job.id, job.queue)
+        await front.blobs.delete(job.id)
+    except BROKER_ERRORS as error:
+        reason = type(error).__name__
+        log.warning("not withdrawn", extra={"action": "job.not_withdrawn", "job": job.id, "reason": reason})
+
+
+async def _without_body(front: Front, job: Job) -> Job:
+    try:
+        await front.blobs.put(job.id, job.body)
+    except OSError as error:
+        raise Unavailable("there is no room for large requests", code="blob_store_down", retry_after_s=10) from error
+    return msgspec.structs.replace(job, body=b"", body_ref=job.id)

@@ -1,0 +1,125 @@
+"""Silence is not an answer: once a second, every open reply is held against its job's record and the live workers.
+
+What can be wrong with a job, and how long it may be so before its client is told:
+
+1. NO_WORKER    it is queued and its queue has no live worker        `no_worker_wait_s`
+2. QUEUED       it is queued                                         `queue_wait_s`
+3. WORKER_LOST  it runs on a worker that is not alive                one more look, the record may be on its way
+4. ENDED        its record is gone or ended, its answer is not over  5 s, the last frames may be on their way
+"""
+
+import asyncio
+import logging
+import time
+from enum import Enum
+
+from api.replies import ReplyHub
+from familyai.broker import BROKER_ERRORS
+from familyai.catalogue import Limits
+from familyai.errors import Unavailable
+from familyai.jobs import JobStore, Record, State
+from familyai.registry import WorkerRegistry
+
+log = logging.getLogger(__name__)
+
+INTERVAL_S = 1.0
+WORKER_LOST_S = 0.5
+ENDED_S = 5.0
+
+
+class Trouble(Enum):
+    """In the order in which they are reported."""
+
+    NO_WORKER = 1
+    QUEUED = 2
+    WORKER_LOST = 3
+    ENDED = 4
+
+
+Since = dict[Trouble, float]
+"""When each of a job's troubles was first seen, of those it has now."""
+
+
+def troubles(record: Record, alive: set[str]) -> set[Trouble]:
+    match record.state:
+        case State.QUEUED:
+            return {Trouble.QUEUED} if alive else {Trouble.QUEUED, Trouble.NO_WORKER}
+        case State.RUNNING:
+            return set() if record.worker in alive else {Trouble.WORKER_LOST}
+        case _:
+            return {Trouble.ENDED}
+
+
+def update(since: Since, now: set[Trouble], now_s: float) -> Since:
+    """A trouble that passed is forgotten: its time starts anew when it comes back."""
+    return {trouble: since.get(trouble, now_s) for trouble in now}
+
+
+def verdict(since: Since, now_s: float, limits: Limits) -> Unavailable | None:
+    """What to tell the client, if it must be told."""
+    for trouble in Trouble:
+        if trouble in since and now_s - since[trouble] >= _allowed_s(trouble, limits):
+            return _failure(trouble, limits)
+    return None
+
+
+def _allowed_s(trouble: Trouble, limits: Limits) -> float:
+    match trouble:
+        case Trouble.NO_WORKER:
+            return limits.no_worker_wait_s
+        case Trouble.QUEUED:
+            return limits.queue_wait_s
+        case Trouble.WORKER_LOST:
+            return WORKER_LOST_S
+        case Trouble.ENDED:
+            return ENDED_S
+
+
+def _failure(trouble: Trouble, limits: Limits) -> Unavailable:
+    match trouble:
+        case Trouble.NO_WORKER:
+            message = f"no worker has served this model for {limits.no_worker_wait_s:g} s"
+            return Unavailable(message, code="no_worker", retry_after_s=10)
+        case Trouble.QUEUED:
+            message = f"the request waited its {limits.queue_wait_s:g} s and was not begun"
+            return Unavailable(message, code="queue_timeout", retry_after_s=10)
+        case Trouble.WORKER_LOST:
+            return Unavailable("the worker died while it answered", code="worker_lost", retry_after_s=1)
+        case Trouble.ENDED:
+            return Unavailable("the end of the answer was lost on its way", code="reply_lost", retry_after_s=1)
+
+
+class Watch:
+    """Looks at all open replies in one round trip each to the records and to the registry."""
+
+    def __init__(self, replies: ReplyHub, jobs: JobStore, registry: WorkerRegistry, limits: Limits) -> None:
+        self._replies = replies
+        self._jobs = jobs
+        self._registry = registry
+        self._limits = limits
+        self._since: dict[str, Since] = {}
+
+    async def run(self) -> None:
+        """Looks until cancelled. A look that the broker failed is made up for by the next."""
+        while True:
+            await asyncio.sleep(INTERVAL_S)
+            try:
+                await self.look(time.monotonic())
+            except BROKER_ERRORS as error:
+                log.warning("a look failed", extra={"action": "watch.failed", "reason": type(error).__name__})
+
+    async def look(self, now_s: float) -> None:
+        """Fails the replies that waited long enough. Raises redis-py's errors."""
+        replies = self._replies.all()
+        if not replies:
+            self._since = {}
+            return
+        alive = await self._registry.alive(sorted({reply.queue for reply in replies}))
+        records = await self._jobs.records([reply.job_id for reply in replies])
+        known, self._since = self._since, {}
+        for reply, record in zip(replies, records, strict=True):
+            since = update(known.get(reply.job_id, {}), troubles(record, alive[reply.queue]), now_s)
+            self._since[reply.job_id] = since
+            if (failure := verdict(since, now_s, self._limits)) is not None:
+                log.warning("a reply is given up", extra={"action": f"reply.{failure.code}", "job": reply.job_id})
+                reply.fail(failure)

@@ -1,0 +1,53 @@
+"""A front on a real socket, over the real broker, and a worker that does what a test tells it to."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+from redis.asyncio import Redis
+
+from api.app import create_app
+from familyai.catalogue import Profile
+from familyai.members import MemberStore, Role
+from familyai.settings import Settings
+from tests.api.support import LIMIT_S, PROFILE, ScriptedWorker, Served, until
+
+
+@pytest.fixture
+def profile() -> Profile:
+    """Tests that need another one override this."""
+    return Profile.model_validate(PROFILE)
+
+
+@pytest.fixture
+def settings(broker_url: str, tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path, broker_url=broker_url, blob_url=(tmp_path / "blobs").as_uri())
+
+
+@pytest.fixture
+async def served(settings: Settings, profile: Profile, redis: Redis) -> AsyncIterator[Served]:
+    app = create_app(settings, profile)
+    config = uvicorn.Config(
+        app, host="127.0.0.1", port=0, http="httptools", log_config=None, timeout_graceful_shutdown=1
+    )
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve())
+    await until(lambda: server.started, "the server starts")
+    url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    _, key = await MemberStore(redis).add("ada", Role.ADULT)
+    await asyncio.wait_for(app.state.front.replies.subscription.connected.wait(), LIMIT_S)
+    headers = {"Authorization": f"Bearer {key}"}
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=LIMIT_S, trust_env=False) as client:
+        yield Served(app, url, key, client)
+    server.should_exit = True
+    await serving
+
+
+@pytest.fixture
+async def worker(redis: Redis) -> ScriptedWorker:
+    scripted = ScriptedWorker(redis)
+    await scripted.beat()
+    return scripted

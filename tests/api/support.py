@@ -1,0 +1,114 @@
+"""A front that serves, and a worker that takes jobs off the real queue and says what the test says."""
+
+import asyncio
+import base64
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+from redis.asyncio import Redis
+
+from api.front import Front
+from familyai import keys
+from familyai.frame import Body, End, Frame, Start, encode_frames
+from familyai.jobs import Claim, JobStore
+from familyai.registry import WorkerRegistry
+
+LIMIT_S = 20.0
+SSE = ((b"content-type", b"text/event-stream; charset=utf-8"),)
+JSON = ((b"content-type", b"application/json"),)
+
+PROFILE: dict[str, Any] = {
+    "memory_budget_gb": 4,
+    "limits": {"json_body_mb": 0.5, "inline_body_kb": 100, "width": 8},
+    "queues": {
+        "chat": {"model": "org/chat", "engine": "echo", "memory_gb": 1, "slots": 4, "context_tokens": 4096},
+        "chat-light": {"served_by": "chat"},
+        "vectors": {"model": "org/vectors", "engine": "echo", "memory_gb": 1, "slots": 4, "tasks": ["embed"]},
+    },
+    "aliases": {"auto": "chat"},
+}
+
+
+@dataclass
+class ScriptedWorker:
+    """Takes jobs off a queue as a worker does, and says what the test says."""
+
+    redis: Redis
+    queue: str = "chat"
+    id: str = "worker-1"
+    _seq: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.jobs = JobStore(self.redis, record_ttl_s=60)
+        self.registry = WorkerRegistry(self.redis)
+
+    async def beat(self) -> None:
+        await self.registry.beat(self.queue, self.id)
+
+    async def pop(self) -> str:
+        """The id of the next job on the queue, out of Celery's own message."""
+        popped = await self.redis.brpop([self.queue], timeout=LIMIT_S)
+        assert popped is not None, "no job came"
+        body = json.loads(base64.b64decode(json.loads(popped[1])["body"]))
+        return str(body[1]["job_id"])
+
+    async def take(self) -> Claim:
+        claim = await self.jobs.claim(await self.pop(), self.queue, self.id)
+        assert claim is not None
+        return claim
+
+    async def say(self, claim: Claim, *frames: Frame) -> None:
+        await self.redis.publish(keys.reply(claim.job.front), encode_frames(frames))
+
+    async def start(self, claim: Claim, headers: Any = SSE, status: int = 200) -> None:
+        self._seq[claim.job.id] = 1
+        await self.say(claim, Start(claim.job.id, 1, 0, status, headers, self.id, claim.queue_wait_s))
+
+    async def write(self, claim: Claim, *chunks: bytes) -> None:
+        await self.say(claim, *(Body(claim.job.id, 1, self._next(claim), chunk) for chunk in chunks))
+
+    async def end(self, claim: Claim) -> None:
+        await self.say(claim, End(claim.job.id, 1, self._next(claim)))
+
+    async def answer(self, claim: Claim, *chunks: bytes, headers: Any = JSON, status: int = 200) -> None:
+        await self.start(claim, headers, status)
+        await self.write(claim, *chunks)
+        await self.end(claim)
+
+    def _next(self, claim: Claim) -> int:
+        seq = self._seq.get(claim.job.id, 0)
+        self._seq[claim.job.id] = seq + 1
+        return seq
+
+
+@dataclass
+class Served:
+    """A front that serves: over HTTP, and from within."""
+
+    app: FastAPI
+    url: str
+    key: str
+    client: httpx.AsyncClient
+
+    @property
+    def front(self) -> Front:
+        front: Front = self.app.state.front
+        return front
+
+    async def chat(self, path: str = "/v1/chat/completions", **body: Any) -> httpx.Response:
+        return await self.client.post(path, json={"model": "auto"} | body)
+
+
+async def until(condition: Callable[[], bool | Awaitable[bool]], what: str) -> None:
+    """Waits for a condition, not for a time."""
+    deadline = asyncio.get_running_loop().time() + LIMIT_S
+    while True:
+        holds = condition()
+        if holds if isinstance(holds, bool) else await holds:
+            return
+        assert asyncio.get_running_loop().time() < deadline, f"never happened: {what}"
+        await asyncio.sleep(0.01)

@@ -1,0 +1,337 @@
+"""A request's way through the queue and an answer's way back, whole and broken, over sockets and the real broker."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+from redis.asyncio import Redis
+
+from familyai import keys
+from familyai.blobs import BlobStore
+from familyai.catalogue import Profile
+from familyai.frame import Body, End, Failed, Start
+from familyai.jobs import State
+from familyai.settings import Settings
+from tests.api.support import JSON, LIMIT_S, PROFILE, ScriptedWorker, Served, until
+
+CHAT = "/v1/chat/completions"
+
+
+async def state_of(worker: ScriptedWorker, job_id: str) -> State | None:
+    (record,) = await worker.jobs.records([job_id])
+    return record.state
+
+
+async def test_the_engine_sees_what_was_checked_and_no_more(served: Served, worker: ScriptedWorker) -> None:
+    content = b'{"model": "gpt-9", "n": 99, "x": {"\xc3\xa9": [1.5, null]}, "n": 2, "model": "chat-light"}'
+    asking = asyncio.create_task(served.client.post(CHAT, content=content, headers={"Accept": "text/event-stream"}))
+
+    claim = await worker.take()
+    await worker.answer(claim, b"{}")
+    await asking
+
+    assert orjson.loads(claim.job.body) == {"model": "org/chat", "n": 2, "x": {"é": [1.5, None]}}
+    assert dict(claim.job.headers) == {"content-type": "application/json", "accept": "text/event-stream"}
+    assert (claim.job.method, claim.job.path) == ("POST", CHAT)
+    assert (claim.job.queue, claim.job.model, claim.job.member, claim.job.width) == ("chat", "org/chat", "ada", 2)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [CHAT, "/v1/completions", "/v1/responses", "/v1/messages", "/v1/messages/count_tokens"],
+)
+async def test_every_endpoint_relays_bytes_as_they_are(served: Served, worker: ScriptedWorker, path: str) -> None:
+    asking = asyncio.create_task(served.chat(path, model="chat-light"))
+    claim = await worker.take()
+    await worker.answer(claim, b'{"text": "caf\xc3', b'\xa9"}', status=202, headers=((b"x-engine", b"1"), *JSON))
+    response = await asking
+
+    assert claim.job.path == path
+    assert (response.status_code, response.content) == (202, b'{"text": "caf\xc3\xa9"}')
+    assert (response.headers["x-engine"], response.headers["content-type"]) == ("1", "application/json")
+    assert response.headers["x-familyai-job-id"] == claim.job.id
+    assert response.headers["x-familyai-model"] == "org/chat"
+    assert response.headers["x-familyai-queue"] == "chat-light"
+    assert int(response.headers["x-familyai-queue-wait-ms"]) >= 0
+
+
+async def test_embeddings_go_to_a_model_that_embeds(served: Served, redis: Redis) -> None:
+    worker = ScriptedWorker(redis, queue="vectors")
+    await worker.beat()
+    asking = asyncio.create_task(served.client.post("/v1/embeddings", json={"model": "vectors", "input": ["a"] * 40}))
+    claim = await worker.take()
+    await worker.answer(claim, b'{"data": []}')
+
+    assert (await asking).json() == {"data": []}
+    assert claim.job.width == 2
+
+
+async def test_a_stream_is_relayed_while_it_is_written(served: Served, worker: ScriptedWorker) -> None:
+    async with asyncio.timeout(LIMIT_S), asyncio.TaskGroup() as tasks:
+        opening = tasks.create_task(_open(served))
+        claim = await worker.take()
+        await worker.start(claim)
+        response = await opening
+        chunks = response.aiter_raw()
+        for part in (b"data: 1\n\n", b"data: caf\xc3", b"\xa9\n\n"):
+            await worker.write(claim, part)
+            assert await anext(chunks) == part  # before the next one is written
+        await worker.end(claim)
+        assert [chunk async for chunk in chunks] == []
+    await response.aclose()
+
+
+async def _open(served: Served, path: str = CHAT) -> httpx.Response:
+    request = served.client.build_request("POST", path, json={"model": "auto", "stream": True})
+    return await served.client.send(request, stream=True)
+
+
+async def test_many_at_once_get_their_own_answers(served: Served, worker: ScriptedWorker) -> None:
+    async def ask(number: int) -> None:
+        response = await served.chat(number=number)
+        assert response.json() == {"number": number}
+
+    async def answer() -> None:
+        claims = [await worker.take() for _ in range(50)]
+        for claim in claims:
+            await worker.start(claim, JSON)
+        for claim in reversed(claims):
+            number = orjson.loads(claim.job.body)["number"]
+            await worker.write(claim, orjson.dumps({"number": number}))
+            await worker.end(claim)
+
+    await asyncio.gather(answer(), *(ask(number) for number in range(50)))
+    assert served.front.replies.all() == []
+
+
+async def test_a_burst_wider_than_the_pool_of_connections(served: Served, worker: ScriptedWorker) -> None:
+    async with httpx.AsyncClient(
+        base_url=served.url,
+        headers={"Authorization": f"Bearer {served.key}"},
+        limits=httpx.Limits(max_connections=None),
+        timeout=LIMIT_S * 2,
+        trust_env=False,
+    ) as client:
+        asking = [asyncio.create_task(client.post(CHAT, json={"model": "auto"})) for _ in range(200)]
+        for _ in asking:
+            await worker.answer(await worker.take(), b"{}")
+        responses = await asyncio.gather(*asking)
+
+    assert {response.status_code for response in responses} == {200}
+
+
+async def test_a_large_body_travels_through_the_blob_store(
+    served: Served, worker: ScriptedWorker, settings: Settings
+) -> None:
+    asking = asyncio.create_task(served.chat(text="x" * 200_000))
+    claim = await worker.take()
+    blobs = BlobStore(settings.blobs)
+
+    assert claim.job.body == b""
+    assert claim.job.body_ref is not None
+    assert orjson.loads(await blobs.get(claim.job.body_ref)) == {"model": "org/chat", "text": "x" * 200_000}
+    await worker.answer(claim, b"{}")
+    assert (await asking).status_code == 200
+
+
+async def test_a_large_body_that_nobody_runs_is_dropped(
+    served: Served, worker: ScriptedWorker, settings: Settings
+) -> None:
+    asking = asyncio.create_task(served.chat(text="x" * 200_000))
+    job_id = await worker.pop()
+    blobs = BlobStore(settings.blobs)
+    assert await blobs.get(job_id)
+    asking.cancel()
+
+    async def dropped() -> bool:
+        try:
+            await blobs.get(job_id)
+        except FileNotFoundError:
+            return True
+        return False
+
+    await until(dropped, "the blob is gone")
+
+
+async def test_a_store_without_room_is_a_503(served: Served, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def full(*_: Any) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(served.front.blobs, "put", full)
+    response = await served.chat(text="x" * 200_000)
+
+    assert (response.status_code, response.json()["error"]["code"]) == (503, "blob_store_down")
+    assert await redis.llen("chat") == 0
+
+
+# --- the engine fails ---
+
+
+async def test_a_failure_before_the_first_byte_is_a_status(served: Served, worker: ScriptedWorker) -> None:
+    asking = asyncio.create_task(served.chat())
+    claim = await worker.take()
+    await worker.say(claim, Failed(claim.job.id, 1, 0, "engine_failed", "out of memory"))
+    response = await asking
+
+    assert response.status_code == 500
+    assert response.json()["error"] == {
+        "message": "out of memory",
+        "type": "server_error",
+        "param": None,
+        "code": "engine_failed",
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "last"),
+    [
+        (CHAT, b'data: {"error":{"message":"boom","type":"server_error","param":null,"code":"engine_failed"}}\n\n'),
+        (
+            "/v1/completions",
+            b'data: {"error":{"message":"boom","type":"server_error","param":null,"code":"engine_failed"}}\n\n',
+        ),
+        (
+            "/v1/responses",
+            b'event: error\ndata: {"type":"error","code":"engine_failed","message":"boom",'
+            b'"param":null,"sequence_number":1}\n\n',
+        ),
+        ("/v1/messages", b'event: error\ndata: {"type":"error","error":{"type":"api_error","message":"boom"}}\n\n'),
+    ],
+)
+@pytest.mark.parametrize("half", [b"", b'data: {"half'])
+async def test_a_failure_in_a_stream_is_its_last_event(
+    served: Served, worker: ScriptedWorker, path: str, last: bytes, half: bytes
+) -> None:
+    asking = asyncio.create_task(served.chat(path, stream=True))
+    claim = await worker.take()
+    await worker.start(claim)
+    await worker.write(claim, b"data: 1\n\n" + half)
+    await worker.say(claim, Failed(claim.job.id, 1, 2, "engine_failed", "boom"))
+    response = await asking
+
+    assert response.status_code == 200
+    assert response.content == b"data: 1\n\n" + (half + b"\n\n" if half else b"") + last
+
+
+@pytest.mark.parametrize("headers", [JSON, (*JSON, (b"content-length", b"100"))])
+async def test_a_failure_in_any_other_body_cuts_the_connection(
+    served: Served, worker: ScriptedWorker, headers: Any
+) -> None:
+    asking = asyncio.create_task(served.chat())
+    claim = await worker.take()
+    await worker.start(claim, headers)
+    await worker.write(claim, b'{"half": ')
+    await worker.say(claim, Failed(claim.job.id, 1, 2, "engine_failed", "boom"))
+
+    with pytest.raises(httpx.RemoteProtocolError):
+        await asking
+
+
+async def test_a_gap_in_the_frames_is_no_answer(served: Served, worker: ScriptedWorker) -> None:
+    asking = asyncio.create_task(served.chat(stream=True))
+    claim = await worker.take()
+    await worker.start(claim)
+    await worker.write(claim, b"data: 1\n\n")
+    await worker.say(claim, Body(claim.job.id, 1, 3, b"data: 3\n\n"), End(claim.job.id, 1, 4))
+    response = await asking
+
+    assert response.content.startswith(b'data: 1\n\ndata: {"error":')
+    assert b"reply_lost" in response.content
+    assert b"data: 3" not in response.content
+    await until(lambda: _is(worker, claim.job.id, State.CANCELLED), "the job is cancelled")
+
+
+async def _is(worker: ScriptedWorker, job_id: str, state: State) -> bool:
+    return await state_of(worker, job_id) is state
+
+
+async def test_an_unreadable_message_harms_nobody(served: Served, worker: ScriptedWorker) -> None:
+    asking = asyncio.create_task(served.chat())
+    claim = await worker.take()
+    await worker.redis.publish(keys.reply(claim.job.front), b"\xff rubbish")
+    await worker.say(claim, Start("job-nobody-knows", 1, 0, 200, (), "w", 0))
+    await worker.answer(claim, b"{}")
+
+    assert (await asking).json() == {}
+
+
+# --- the client leaves ---
+
+
+async def test_a_client_that_leaves_the_queue_is_not_served(served: Served, worker: ScriptedWorker) -> None:
+    asking = asyncio.create_task(served.chat())
+    job_id = await worker.pop()
+    assert await state_of(worker, job_id) is State.QUEUED
+    asking.cancel()
+
+    await until(lambda: _is(worker, job_id, State.CANCELLED), "the job is cancelled")
+    assert await worker.jobs.claim(job_id, "chat", worker.id) is None
+    await until(lambda: served.front.replies.all() == [], "nothing is left of it")
+
+
+async def test_a_client_that_leaves_a_stream_stops_it(served: Served, worker: ScriptedWorker) -> None:
+    told = worker.redis.pubsub()
+    await told.subscribe(keys.control(worker.id))
+    opening = asyncio.create_task(_open(served))
+    claim = await worker.take()
+    await worker.start(claim)
+    await worker.write(claim, b"data: 1\n\n")
+    await (await opening).aclose()
+
+    await until(lambda: _is(worker, claim.job.id, State.CANCELLED), "the job is cancelled")
+    heard = [await told.get_message(timeout=LIMIT_S), await told.get_message(timeout=LIMIT_S)]
+    assert heard[1] is not None
+    assert heard[1]["data"] == claim.job.id.encode()
+    await told.aclose()  # type: ignore[no-untyped-call]
+
+
+# --- the worker is missing or dies ---
+
+
+class TestImpatience:
+    @pytest.fixture
+    def profile(self) -> Profile:
+        return Profile.model_validate(PROFILE | {"limits": {"no_worker_wait_s": 0.5, "queue_wait_s": 2}})
+
+    async def test_a_queue_without_a_worker(self, served: Served, redis: Redis) -> None:
+        response = await served.chat()
+
+        assert (response.status_code, response.json()["error"]["code"]) == (503, "no_worker")
+        assert int(response.headers["retry-after"]) > 0
+        assert await redis.zcard(keys.waiting("chat")) == 0
+
+    async def test_a_worker_that_never_gets_to_it(self, served: Served, worker: ScriptedWorker) -> None:
+        response = await served.chat()
+
+        assert (response.status_code, response.json()["error"]["code"]) == (503, "queue_timeout")
+        assert await worker.jobs.claim(await worker.pop(), "chat", worker.id) is None
+
+    async def test_a_worker_that_dies_in_a_stream(self, served: Served, worker: ScriptedWorker) -> None:
+        asking = asyncio.create_task(served.chat(stream=True))
+        claim = await worker.take()
+        await worker.start(claim)
+        await worker.write(claim, b"data: 1\n\n")
+        await worker.registry.leave("chat", worker.id)
+        response = await asking
+
+        assert response.content.startswith(b'data: 1\n\ndata: {"error":')
+        assert b"worker_lost" in response.content
+
+    async def test_an_answer_whose_end_never_comes(self, served: Served, worker: ScriptedWorker) -> None:
+        asking = asyncio.create_task(served.chat())
+        claim = await worker.take()
+        await worker.jobs.finish(claim.job.id, claim.attempt, State.DONE)
+
+        response = await asking
+        assert (response.status_code, response.json()["error"]["code"]) == (503, "reply_lost")
+
+
+async def test_anthropics_own_client_key_is_enough(served: Served, worker: ScriptedWorker) -> None:
+    async with httpx.AsyncClient(base_url=served.url, trust_env=False, timeout=LIMIT_S) as client:
+        sending = client.post("/v1/messages", json={"model": "auto"}, headers={"x-api-key": served.key})
+        asking = asyncio.create_task(sending)
+        await worker.answer(await worker.take(), b"{}")
+
+        assert (await asking).status_code == 200

@@ -1,0 +1,82 @@
+import pytest
+
+from api.replies import Reply
+from familyai.errors import EngineFailed, RequestError, Unavailable
+from familyai.frame import Body, End, Failed, Frame, Start
+
+
+def start(seq: int = 0, attempt: int = 1) -> Start:
+    return Start("job-1", attempt, seq, 200, (), "worker-1", 0)
+
+
+def body(seq: int, attempt: int = 1) -> Body:
+    return Body("job-1", attempt, seq, b"x")
+
+
+def filled(*frames: Frame) -> Reply:
+    reply = Reply("job-1", "chat")
+    for frame in frames:
+        reply.put(frame)
+    return reply
+
+
+async def test_frames_come_as_they_were_put_and_wait_for_each_other() -> None:
+    reply = filled(start(), body(1))
+
+    assert await reply.frames() == [start(), body(1)]
+    reply.put(body(2))
+    reply.put(End("job-1", 1, 3))
+    assert await reply.frames() == [body(2), End("job-1", 1, 3)]
+    assert reply.ended
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        (body(0),),
+        (start(1),),
+        (start(), body(2)),
+        (start(), body(1), body(1)),
+        (start(), start(1)),
+        (start(), body(1, attempt=2)),
+        (End("job-1", 1, 0),),
+    ],
+)
+async def test_a_gap_a_repetition_or_another_attempt_is_the_end(frames: tuple[Frame, ...]) -> None:
+    reply = filled(*frames, body(9))
+
+    if isinstance(frames[0], Start) and frames[0].seq == 0:
+        assert await reply.frames() == list(frames[:-1])
+    with pytest.raises(Unavailable) as caught:
+        await reply.frames()
+
+    assert caught.value.code == "reply_lost"
+    assert not reply.ended
+
+
+async def test_a_later_attempt_may_begin_an_answer() -> None:
+    assert await filled(start(attempt=3), body(1, attempt=3)).frames() == [start(attempt=3), body(1, attempt=3)]
+
+
+async def test_an_engines_failure_comes_after_what_it_said() -> None:
+    reply = filled(start(), body(1), Failed("job-1", 1, 2, "engine_failed", "boom"))
+
+    assert await reply.frames() == [start(), body(1)]
+    with pytest.raises(EngineFailed, match="boom"):
+        await reply.frames()
+    assert reply.ended
+
+
+async def test_an_engine_may_fail_before_it_says_anything() -> None:
+    with pytest.raises(EngineFailed) as caught:
+        await filled(Failed("job-1", 1, 0, "out_of_memory", "boom")).frames()
+    assert caught.value.code == "out_of_memory"
+
+
+async def test_the_first_failure_counts() -> None:
+    reply = filled()
+    reply.fail(Unavailable("first"))
+    reply.fail(Unavailable("second"))
+
+    with pytest.raises(RequestError, match="first"):
+        await reply.frames()
