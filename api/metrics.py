@@ -61,7 +61,7 @@ class Measured:
             self._record(scope, timing)
 
     def _record(self, scope: Scope, timing: "_Timing") -> None:
-        path = getattr(scope.get("route"), "path", "unmatched")
+        path = getattr(scope.get("route"), "path_format", "unmatched")
         self._metrics.requests.labels(path, timing.status or CLIENT_LEFT).inc()
         self._metrics.duration_s.labels(path).observe(time.monotonic() - timing.began_s)
         if timing.first_byte_s is not None:

@@ -122,7 +122,8 @@ _REASONS = {
 
 def refusals(*statuses: int, envelope: type[BaseModel] = ErrorEnvelope) -> dict[int | str, dict[str, Any]]:
     """The error responses of an operation, for its `responses`."""
-    return {status: {"model": envelope, "description": _REASONS[status]} for status in statuses or _REASONS}
+    told = {status: {"model": envelope, "description": _REASONS[status]} for status in statuses or _REASONS}
+    return {**told, "default": {"model": envelope, "description": "Any other failure, told in the same way."}}
 
 
 def json_body(schema: type[BaseModel]) -> dict[str, Any]:

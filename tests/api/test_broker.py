@@ -1,0 +1,99 @@
+"""The broker goes away and comes back under a front that serves."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from api.app import create_app
+from familyai.broker import connect
+from familyai.catalogue import Profile
+from familyai.errors import Unavailable
+from familyai.settings import Settings
+from tests.api.support import SSE, ScriptedWorker, Served, until
+from tests.support import Broker
+
+
+@pytest.fixture
+def own_broker(tmp_path: Path) -> Iterator[Broker]:
+    """One that may be killed; it keeps what was written, as the household's own does."""
+    server = Broker(tmp_path)
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def broker_url(own_broker: Broker) -> str:
+    return own_broker.url
+
+
+async def answers(served: Served) -> bool:
+    return (await served.client.get("/v1/models")).status_code == 200
+
+
+async def kept(redis: Redis) -> None:
+    """Returns when everything written so far is on disk."""
+    await redis.execute_command("WAITAOF", 1, 0, 5000)
+
+
+async def test_503_at_once_and_ready_by_itself(served: Served, own_broker: Broker, worker: ScriptedWorker) -> None:
+    await kept(worker.redis)
+    own_broker.kill()
+
+    for path in ("/v1/chat/completions", "/v1/messages"):
+        response = await asyncio.wait_for(served.chat(path), 5)
+        assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+    assert (await served.client.get("/v1/models")).json()["error"]["code"] == "broker_down"
+    assert (await served.client.get("/health")).status_code == 200
+    ready = await served.client.get("/health/ready")
+    assert (ready.status_code, ready.json()["parts"]["broker"]) == (503, "does not answer")
+    assert "familyai_broker_up 0.0" in (await served.client.get("/metrics")).text
+
+    own_broker.start()
+    await until(lambda: answers(served), "the front answers again")
+    asking = asyncio.create_task(served.chat())
+    await worker.beat()
+    await worker.answer(await worker.take(), b"{}")
+    assert (await asking).status_code == 200
+
+
+async def test_open_answers_end_with_an_error(served: Served, own_broker: Broker, worker: ScriptedWorker) -> None:
+    queued = asyncio.create_task(served.chat())
+    await worker.pop()
+    streaming = asyncio.create_task(served.chat(stream=True))
+    claim = await worker.take()
+    await worker.start(claim, SSE)
+    await worker.write(claim, b"data: 1\n\n")
+    own_broker.kill()
+
+    assert ((await queued).status_code, (await queued).json()["error"]["code"]) == (503, "broker_down")
+    assert (await streaming).content.startswith(b'data: 1\n\ndata: {"error":')
+    assert b"broker_down" in (await streaming).content
+    assert served.front.replies.all() == []
+
+
+async def test_a_front_may_start_before_its_broker(own_broker: Broker, settings: Settings, profile: Profile) -> None:
+    own_broker.kill()
+    app = create_app(settings, profile)
+    async with app.router.lifespan_context(app):
+        replies = app.state.front.replies
+        with pytest.raises(Unavailable, match="broker is down"):
+            replies.check_connected()
+        own_broker.start()
+        await until(replies.subscription.connected.is_set, "the front has subscribed")
+
+
+async def test_a_silent_subscription_loss_is_noticed(served: Served, worker: ScriptedWorker) -> None:
+    """The broker drops only the subscriber, as it does when one reads too slowly."""
+    asking = asyncio.create_task(served.chat())
+    await worker.pop()
+    admin = connect(served.front.replies.subscription._url)
+    await admin.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+    await admin.aclose()
+
+    response = await asking
+    assert (response.status_code, response.json()["error"]["code"]) == (503, "broker_down")
+    await until(lambda: answers(served), "the front answers again")

@@ -1,0 +1,114 @@
+import asyncio
+import re
+
+from jsonschema import Draft202012Validator
+from redis.asyncio import Redis
+
+from api.app import create_app
+from familyai.catalogue import Profile
+from familyai.settings import Settings
+from tests.api.support import PROFILE, SSE, ScriptedWorker, Served, until
+
+
+async def test_alive_and_ready_are_two_questions(served: Served, redis: Redis, worker: ScriptedWorker) -> None:
+    assert (await served.client.get("/health")).json() == {"status": "ok"}
+    ready = await served.client.get("/health/ready")
+    assert ready.status_code == 503
+    assert ready.json() == {
+        "status": "unavailable",
+        "parts": {"broker": "ok", "replies": "ok", "queue chat": "ok", "queue vectors": "no worker"},
+    }
+
+    await ScriptedWorker(redis, queue="vectors").beat()
+    ready = await served.client.get("/health/ready")
+    assert (ready.status_code, ready.json()["status"]) == (200, "ok")
+
+
+async def test_health_and_metrics_need_no_key(served: Served) -> None:
+    del served.client.headers["Authorization"]
+
+    for path in ("/health", "/health/ready", "/metrics", "/openapi.json"):
+        assert (await served.client.get(path)).status_code != 401
+
+
+async def test_metrics_count_by_route_and_status(served: Served, worker: ScriptedWorker) -> None:
+    await served.client.get("/v1/models/gpt-9")
+    await served.client.get("/v1/models/gpt-8")
+    await served.client.get("/some/scan.php")
+    asking = asyncio.create_task(served.chat(stream=True))
+    claim = await worker.take()
+    await worker.start(claim, SSE)
+    waiting = asyncio.create_task(served.chat())
+    await until(lambda: _waits(worker), "a second job waits")
+
+    text = (await served.client.get("/metrics")).text
+    assert 'familyai_requests_total{path="/v1/models/{name}",status="404"} 2.0' in text
+    assert 'familyai_requests_total{path="unmatched",status="404"} 1.0' in text
+    assert "familyai_open_replies 2.0" in text
+    assert 'familyai_waiting_jobs{queue="chat"} 1.0' in text
+    assert 'familyai_live_workers{queue="chat"} 1.0' in text
+    assert "familyai_broker_up 1.0" in text
+    assert "scan.php" not in text
+
+    await worker.write(claim, b"data: 1\n\n")
+    await worker.end(claim)
+    await asking
+    await worker.answer(await worker.take(), b"{}")
+    await waiting
+    text = (await served.client.get("/metrics")).text
+    assert 'familyai_requests_total{path="/v1/chat/completions",status="200"} 2.0' in text
+    assert 'familyai_time_to_first_byte_seconds_count{path="/v1/chat/completions"} 2.0' in text
+    assert 'familyai_request_duration_seconds_count{path="/v1/chat/completions"} 2.0' in text
+
+
+async def _waits(worker: ScriptedWorker) -> bool:
+    return await worker.jobs.waiting("chat") == 1
+
+
+async def test_models_are_listed_as_openai_does_and_tell_more(served: Served) -> None:
+    listed = (await served.client.get("/v1/models")).json()
+
+    assert listed["object"] == "list"
+    assert [model["id"] for model in listed["data"]] == ["auto", "chat", "chat-light", "vectors"]
+    assert listed["data"][2] == {
+        "id": "chat-light",
+        "object": "model",
+        "created": 1735689600,
+        "owned_by": "familyai",
+        "model": "org/chat",
+        "queue": "chat",
+        "tasks": ["generate"],
+        "context_tokens": 4096,
+        "resident": True,
+    }
+    for model in listed["data"]:
+        assert (await served.client.get(f"/v1/models/{model['id']}")).json() == model
+    assert (await served.client.get("/v1/models/org/chat")).json()["queue"] == "chat"
+
+
+def test_openapi_describes_every_operation() -> None:
+    app = create_app(Settings(broker_url="redis://127.0.0.1:1/0"), Profile.model_validate(PROFILE))
+    document = app.openapi()
+
+    operations = {(path, verb): told for path, verbs in document["paths"].items() for verb, told in verbs.items()}
+    assert len(operations) == 11
+    for (path, verb), told in operations.items():
+        assert told["summary"], path
+        assert told["description"], path
+        if verb == "post":
+            schema = told["requestBody"]["content"]["application/json"]["schema"]
+            Draft202012Validator.check_schema(schema)
+            assert "model" in schema["required"], path
+            assert {"400", "401", "404", "413", "500", "503"} <= set(told["responses"]), path
+        if path.startswith("/v1/"):
+            assert told["security"] == [{"HTTPBearer": []}, {"APIKeyHeader": []}], path
+
+
+def test_openapi_refers_only_to_what_it_holds() -> None:
+    app = create_app(Settings(broker_url="redis://127.0.0.1:1/0"), Profile.model_validate(PROFILE))
+    document = app.openapi()
+
+    references = set(re.findall(r"#/components/schemas/(\w+)", str(document)))
+    assert references
+    assert references <= set(document["components"]["schemas"])
+    assert "HTTPValidationError" not in references
