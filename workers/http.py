@@ -1,5 +1,7 @@
 """The worker's own port: is it alive, and what does it measure."""
 
+import os
+
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
@@ -14,7 +16,13 @@ def make_app(host: Host) -> Starlette:
     """`/health` says 503 while the model loads or once the engine has died; `/metrics` is Prometheus's text format."""
 
     async def health(_: Request) -> Response:
-        body = {"status": host.status, "queue": host.queue, "worker": host.worker, "running": len(host.running)}
+        body = {
+            "status": host.status,
+            "queue": host.queue,
+            "worker": host.worker,
+            "pid": os.getpid(),
+            "running": len(host.running),
+        }
         return JSONResponse(body, status_code=200 if host.status == "ok" else 503)
 
     async def metrics(_: Request) -> Response:
