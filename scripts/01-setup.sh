@@ -14,7 +14,7 @@ TORCH_CPU_INDEX=https://download.pytorch.org/whl/cpu
 DISK_GB=5
 LIBRARIES="libnuma.so.1 libstdc++.so.6 libgcc_s.so.1" # what vLLM's and PyTorch's wheels do not bring themselves
 SECONDS=0
-export PIP_DISABLE_PIP_VERSION_CHECK=1
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 
 main() {
     local locks=(locks/embedded.txt) kind=embedded
@@ -190,14 +190,14 @@ pip_install() {
         "$VENV/bin/python" -m pip install "$@"
     else
         "$VENV/bin/python" -m pip install --progress-bar off "$@" | count_lines "$count"
-    fi
+    fi 2> >(grep -v 'WARNING: Location .* is ignored' >&2) # a second index that lacks a package is no news
 }
 
 count_lines() {
     local line seen=0 total=$1
     while read -r line; do
         case "$line" in
-            Collecting* | Requirement\ already*)
+            Collecting* | Processing* | Requirement\ already*)
                 seen=$((seen + 1))
                 if [ $((seen % 50)) = 0 ] && [ "$seen" -lt "$total" ]; then say "$seen of $total fetched, ${SECONDS} s"; fi
                 ;;
