@@ -122,8 +122,8 @@ _REASONS = {
 
 def refusals(*statuses: int, envelope: type[BaseModel] = ErrorEnvelope) -> dict[int | str, dict[str, Any]]:
     """The error responses of an operation, for its `responses`."""
-    told = {status: {"model": envelope, "description": _REASONS[status]} for status in statuses or _REASONS}
-    return {**told, "default": {"model": envelope, "description": "Any other failure, told in the same way."}}
+    told: dict[int | str, dict[str, Any]] = {"default": {"model": envelope, "description": "Any other failure."}}
+    return told | {status: {"model": envelope, "description": _REASONS[status]} for status in statuses or _REASONS}
 
 
 def json_body(schema: type[BaseModel]) -> dict[str, Any]:
