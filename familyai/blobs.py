@@ -49,10 +49,14 @@ class BlobStore:
     def _delete_older_than(self, age_s: float) -> int:
         if not self._fs.exists(self._root):
             return 0
-        horizon = time.time() - age_s
-        stale = [
-            path for path in self._fs.ls(self._root, detail=False) if self._fs.modified(path).timestamp() < horizon
-        ]
-        for path in stale:
+        horizon_s = time.time() - age_s
+        return sum(self._delete_if_older(path, horizon_s) for path in self._fs.ls(self._root, detail=False))
+
+    def _delete_if_older(self, path: str, horizon_s: float) -> bool:
+        try:
+            if self._fs.modified(path).timestamp() >= horizon_s:
+                return False
             self._fs.rm_file(path)
-        return len(stale)
+        except FileNotFoundError:  # its job has just ended
+            return False
+        return True

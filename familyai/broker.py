@@ -32,7 +32,5 @@ def connect(url: str, *, timeout_s: float = 5.0) -> Redis:
 
 
 def connect_pubsub(url: str) -> Redis:
-    """A client for subscriptions: reads wait as long as nobody publishes; a dead peer is noticed by health checks."""
-    return Redis.from_url(
-        url, socket_connect_timeout=5.0, socket_keepalive=True, health_check_interval=5, retry=Retry(NoBackoff(), 0)
-    )
+    """A client for subscriptions: reads wait as long as nobody publishes, and nothing is tried twice."""
+    return Redis.from_url(url, socket_connect_timeout=5.0, socket_keepalive=True, retry=Retry(NoBackoff(), 0))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from familyai.errors import ConfigurationError
 
@@ -46,7 +46,7 @@ class Model(_Frozen):
     context_tokens: int | None = Field(
         None, gt=0, description="Longest prompt plus answer; empty: the model's own limit."
     )
-    swap_group: str | None = Field(
+    swap_group: Name | None = Field(
         None, description="Of the models that share a group one is in memory at a time; at start it is the first."
     )
     revision: str | None = Field(None, description="Commit of the model's repository; empty: its main branch.")
@@ -64,6 +64,16 @@ class ServedBy(_Frozen):
     """A queue name without a model of its own: its requests go to another queue."""
 
     served_by: Name = Field(description="The queue that serves this name.")
+
+
+def _kind_of_queue(entry: Any) -> str:
+    """Decided before the entry is read, so that a mistake in it is reported against the kind that was meant."""
+    served = "served_by" in entry if isinstance(entry, dict) else isinstance(entry, ServedBy)
+    return "ServedBy" if served else "Model"
+
+
+_QUEUE_KINDS = ("Model", "ServedBy")
+Queue = Annotated[Annotated[Model, Tag("Model")] | Annotated[ServedBy, Tag("ServedBy")], Discriminator(_kind_of_queue)]
 
 
 class Limits(_Frozen):
@@ -86,13 +96,19 @@ class Limits(_Frozen):
         (), description="Hosts that image, video, audio and file URLs may name; none: only `data:` URLs."
     )
 
+    @model_validator(mode="after")
+    def _records_outlive_the_queue(self) -> "Limits":
+        if self.record_ttl_s <= self.queue_wait_s:
+            raise ValueError("record_ttl_s must be above queue_wait_s, or the record of a waiting job expires")
+        return self
+
 
 class Profile(_Frozen):
     """One way to run the household: a machine's budget, its queues, and the names clients may use."""
 
     memory_budget_gb: float = Field(gt=0, description="Memory all resident models may take together, in GB.")
     limits: Limits = Field(default_factory=Limits, description="Bounds on requests, bodies and waiting.")
-    queues: dict[Name, Model | ServedBy] = Field(description="Every queue name, with its model or who serves it.")
+    queues: dict[Name, Queue] = Field(description="Every queue name, with its model or who serves it.")
     aliases: dict[Name, Name] = Field(
         default_factory=dict, description="Other model names clients send, and their queue."
     )
@@ -150,7 +166,7 @@ def peak_memory_gb(profile: Profile) -> float:
     for name, model in profile.models.items():
         group = model.swap_group or f"queue {name}"
         groups[group] = max(groups.get(group, 0.0), model.memory_gb)
-    return sum(groups.values())
+    return round(sum(groups.values()), 6)  # 0.1 + 0.2 fits into 0.3
 
 
 def check_memory(name: str, profile: Profile) -> None:
@@ -180,7 +196,7 @@ def load_catalogue(path: Path) -> Catalogue:
         return Catalogue.model_validate(document)
     except OSError as error:
         raise ConfigurationError(f"cannot read the catalogue {path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} is not YAML: {error}") from error
     except ValidationError as error:
         raise ConfigurationError(f"{path}: {_first_problem(error)}") from error
@@ -192,6 +208,8 @@ def catalogue_schema() -> dict[str, Any]:
 
 
 def _first_problem(error: ValidationError) -> str:
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return f"{where}: {first['msg']}" if where else str(first["msg"])
+    """An unknown option first: with a misspelt one, that it is missing says less."""
+    problem = min(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
+    words = "unknown option" if problem["type"] == "extra_forbidden" else problem["msg"].removeprefix("Value error, ")
+    where = ".".join(str(part) for part in problem["loc"] if part not in _QUEUE_KINDS)
+    return f"{where}: {words}" if where else words

@@ -79,7 +79,7 @@ def decode_frames(data: bytes) -> tuple[Frame, ...]:
     """Raises DecodeError for bytes that are no batch of this version."""
     try:
         batch = _decoder.decode(data)
-    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise DecodeError(f"not a batch of frames: {error}") from error
     if batch.version != FRAME_VERSION:
         raise DecodeError(f"frames have version {batch.version}, this process reads {FRAME_VERSION}")

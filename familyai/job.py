@@ -14,7 +14,7 @@ Headers = tuple[tuple[str, str], ...]
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """One request, as its engine will see it.
 
-    The body travels inline, or, above `blob_threshold_bytes`, as `body_ref`: a name in the blob store.
+    The body travels inline, or, above `inline_body_kb`, as `body_ref`: a name in the blob store.
     `width` counts the answers asked for at once (n × prompts); `queue` is the physical queue that serves it.
     """
 
@@ -38,7 +38,7 @@ _decoder = msgspec.msgpack.Decoder(Job)
 
 
 def new_job_id() -> str:
-    """Unique, unguessable (random 128 bits) and URL-safe."""
+    """Unique, unguessable (122 random bits) and URL-safe."""
     return f"job-{uuid.uuid4().hex}"
 
 
@@ -50,7 +50,7 @@ def decode_job(data: bytes) -> Job:
     """Raises DecodeError for bytes that are no job of this version."""
     try:
         job = _decoder.decode(data)
-    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise DecodeError(f"not a job: {error}") from error
     if job.version != JOB_VERSION:
         raise DecodeError(f"job {job.id} has version {job.version}, this process reads {JOB_VERSION}")

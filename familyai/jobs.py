@@ -1,10 +1,11 @@
 """Job records: the state machine `queued → running → done | failed | cancelled`, each step one atomic script.
 
-Every script may be repeated: a second enqueue of a job changes nothing, a second claim gets nothing, an ended job stays
-ended. The request's content leaves the record when the job ends.
+Every script may be repeated: a second enqueue of a job changes nothing, a second delivery's claim gets nothing, an
+ended job stays ended. The request's content leaves the record when the job ends.
 """
 
 import time
+import uuid
 from enum import StrEnum
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from familyai import keys
+from familyai.errors import DecodeError
 from familyai.job import Job, decode_job, encode_job
 from familyai.tasks import task_message
 
@@ -49,23 +51,29 @@ redis.call('LPUSH', KEYS[3], ARGV[3])
 return 1
 """
 
-# KEYS: record, waiting set. ARGV: job id, worker, now, TTL in ms.
+# KEYS: record, waiting set. ARGV: job id, worker, now, TTL in ms, delivery. Asked again by the delivery that won (its
+# answer was lost on the way), it says the same.
 _CLAIM = """
 redis.call('ZREM', KEYS[2], ARGV[1])
-if redis.call('HGET', KEYS[1], 'state') ~= 'queued' then return false end
-local attempt = redis.call('HINCRBY', KEYS[1], 'attempt', 1)
-redis.call('HSET', KEYS[1], 'state', 'running', 'worker', ARGV[2], 'claimed_at_s', ARGV[3])
-redis.call('PEXPIRE', KEYS[1], ARGV[4])
-return {redis.call('HGET', KEYS[1], 'job'), attempt}
+local state = redis.call('HGET', KEYS[1], 'state')
+if state == 'queued' then
+  redis.call('HINCRBY', KEYS[1], 'attempt', 1)
+  redis.call('HSET', KEYS[1], 'state', 'running', 'worker', ARGV[2], 'claimed_at_s', ARGV[3], 'delivery', ARGV[5])
+  redis.call('PEXPIRE', KEYS[1], ARGV[4])
+elseif state ~= 'running' or redis.call('HGET', KEYS[1], 'delivery') ~= ARGV[5] then
+  return false
+end
+return redis.call('HMGET', KEYS[1], 'job', 'attempt')
 """
 
-# KEYS: record, waiting set. ARGV: job id, now. Returns the worker to tell, if one is running it.
+# KEYS: record, waiting set. ARGV: job id, now, TTL in ms. Returns the worker to tell, if one is running it.
 _CANCEL = """
+redis.call('ZREM', KEYS[2], ARGV[1])
 local state = redis.call('HGET', KEYS[1], 'state')
 if state ~= 'queued' and state ~= 'running' then return false end
-redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('HSET', KEYS[1], 'state', 'cancelled', 'ended_at_s', ARGV[2])
 redis.call('HDEL', KEYS[1], 'job')
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
 if state == 'running' then return redis.call('HGET', KEYS[1], 'worker') end
 return false
 """
@@ -99,21 +107,27 @@ class JobStore:
             args=[job.id, encode_job(job), task_message(job), job.created_at_s, self._ttl_ms, job.queue],
         )
 
-    async def claim(self, job_id: str, queue: str, worker: str) -> Claim | None:
-        """None when there is nothing to run: cancelled, ended, expired, or already somebody's. Raises DecodeError."""
+    async def claim(self, job_id: str, queue: str, worker: str, delivery: str | None = None) -> Claim | None:
+        """None when there is nothing to run: cancelled, ended, expired, or already somebody's.
+
+        `delivery` names one delivery of the message: who lost the answer in a broken connection asks again by the same
+        name and gets the same claim. Raises DecodeError for a job that nobody can read, which has then failed.
+        """
         now_s = time.time()
         won = await self._claim(
-            keys=[keys.job(job_id), keys.waiting(queue)], args=[job_id, worker, now_s, self._ttl_ms]
+            keys=[keys.job(job_id), keys.waiting(queue)],
+            args=[job_id, worker, now_s, self._ttl_ms, delivery or uuid.uuid4().hex],
         )
         if won is None:
             return None
-        data, attempt = cast(tuple[bytes, int], won)
-        job = decode_job(data)
-        return Claim(job, attempt, max(0.0, now_s - job.created_at_s))
+        data, attempt = cast(tuple[bytes, bytes], won)
+        return await self._read(job_id, data, int(attempt), now_s)
 
     async def cancel(self, job_id: str, queue: str) -> None:
         """A queued job will never start; the worker of a running one is told at once."""
-        worker = await self._cancel(keys=[keys.job(job_id), keys.waiting(queue)], args=[job_id, time.time()])
+        worker = await self._cancel(
+            keys=[keys.job(job_id), keys.waiting(queue)], args=[job_id, time.time(), self._ttl_ms]
+        )
         if worker is not None:
             await self._redis.publish(keys.control(worker.decode()), job_id)
 
@@ -138,6 +152,14 @@ class JobStore:
     async def waiting(self, queue: str) -> int:
         """How many jobs of this queue nobody has claimed yet."""
         return await self._redis.zcard(keys.waiting(queue))
+
+    async def _read(self, job_id: str, data: bytes, attempt: int, now_s: float) -> Claim:
+        try:
+            job = decode_job(data)
+        except DecodeError:
+            await self.finish(job_id, attempt, State.FAILED)
+            raise
+        return Claim(job, attempt, max(0.0, now_s - job.created_at_s))
 
 
 def _record(state: bytes | None, worker: Any) -> Record:

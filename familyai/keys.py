@@ -18,7 +18,10 @@ API_KEYS = "familyai:api-keys"
 
 
 def job(job_id: str) -> str:
-    """The job's record: fields `job`, `state`, `attempt`, `worker`, `queue`, `claimed_at_s`, `ended_at_s`."""
+    """The job's record.
+
+    Fields `job` (until it ends), `state`, `attempt`, `worker`, `queue`, `delivery`, `claimed_at_s`, `ended_at_s`.
+    """
     return f"familyai:job:{job_id}"
 
 

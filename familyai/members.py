@@ -43,17 +43,24 @@ class _ApiKey(msgspec.Struct, frozen=True):
     secret_hash: Annotated[str, msgspec.Meta(min_length=64, max_length=64)]
 
 
-# KEYS: members, API keys. ARGV: name, member, key id, key, the key id to drop or ''. A member's only key is its newest.
+# KEYS: members, API keys. ARGV: name, member, key id, key, 'add' or 'rotate'. A member's only key is its newest, also
+# when two write at once. Returns 0 when the name is taken, or nobody's to rotate; repeated by its own caller, 1 again.
 _PUT = """
-if ARGV[5] ~= '' then redis.call('HDEL', KEYS[2], ARGV[5]) end
+local old = redis.call('HGET', KEYS[1], ARGV[1])
+if ARGV[5] == 'add' and old and old ~= ARGV[2] then return 0 end
+if ARGV[5] == 'rotate' and not old then return 0 end
+if old then redis.call('HDEL', KEYS[2], cjson.decode(old)['key_id']) end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 redis.call('HSET', KEYS[2], ARGV[3], ARGV[4])
 return 1
 """
 
+# KEYS: members, API keys. ARGV: name.
 _REMOVE = """
+local old = redis.call('HGET', KEYS[1], ARGV[1])
+if not old then return 0 end
+redis.call('HDEL', KEYS[2], cjson.decode(old)['key_id'])
 redis.call('HDEL', KEYS[1], ARGV[1])
-redis.call('HDEL', KEYS[2], ARGV[2])
 return 1
 """
 
@@ -70,25 +77,29 @@ class MemberStore:
         """The new member and its key. Raises BadRequest for a name that is unusable or taken."""
         if not _NAME.fullmatch(name):
             raise BadRequest("a name has 1 to 64 letters, digits, spaces or any of . ' @ _ -", param="name")
-        if await self._find(name) is not None:
+        member, entry, api_key = _new(name, role, time.time())
+        if not await self._write(member, entry, "add"):
             raise BadRequest(f"there is already a member '{name}'", param="name", code="name_taken")
-        return await self._write(name, role, time.time(), old_key_id="")
+        return member, api_key
 
     async def rotate(self, name: str) -> tuple[Member, str]:
         """A new key; the old one stops working at once. Raises NotFound."""
-        member = await self.get(name)
-        return await self._write(name, member.role, member.created_at_s, old_key_id=member.key_id)
+        old = await self.get(name)
+        member, entry, api_key = _new(name, old.role, old.created_at_s)
+        if not await self._write(member, entry, "rotate"):
+            raise _nobody(name)
+        return member, api_key
 
     async def remove(self, name: str) -> None:
         """Raises NotFound."""
-        member = await self.get(name)
-        await self._drop(keys=[keys.MEMBERS, keys.API_KEYS], args=[name, member.key_id])
+        await self.get(name)
+        await self._drop(keys=[keys.MEMBERS, keys.API_KEYS], args=[name])
 
     async def get(self, name: str) -> Member:
         """Raises NotFound."""
         member = await self._find(name)
         if member is None:
-            raise NotFound(f"there is no member '{name}'", param="name")
+            raise _nobody(name)
         return member
 
     async def all(self) -> list[Member]:
@@ -109,15 +120,22 @@ class MemberStore:
         data = await self._redis.hget(keys.MEMBERS, name)
         return _decode(data, Member) if data else None
 
-    async def _write(self, name: str, role: Role, created_at_s: float, old_key_id: str) -> tuple[Member, str]:
-        key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
-        member = Member(name=name, role=role, key_id=key_id, created_at_s=created_at_s)
-        entry = _ApiKey(member, _hash(secret))
-        await self._put(
+    async def _write(self, member: Member, entry: _ApiKey, how: str) -> bool:
+        wrote = await self._put(
             keys=[keys.MEMBERS, keys.API_KEYS],
-            args=[name, msgspec.json.encode(member), key_id, msgspec.json.encode(entry), old_key_id],
+            args=[member.name, msgspec.json.encode(member), member.key_id, msgspec.json.encode(entry), how],
         )
-        return member, f"fai-{key_id}-{secret}"
+        return bool(wrote)
+
+
+def _new(name: str, role: Role, created_at_s: float) -> tuple[Member, _ApiKey, str]:
+    key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+    member = Member(name=name, role=role, key_id=key_id, created_at_s=created_at_s)
+    return member, _ApiKey(member, _hash(secret)), f"fai-{key_id}-{secret}"
+
+
+def _nobody(name: str) -> NotFound:
+    return NotFound(f"there is no member '{name}'", param="name")
 
 
 def _hash(secret: str) -> str:

@@ -1,24 +1,32 @@
 """What the environment decides. Everything about models stands in `queues.yaml` (see `familyai.catalogue`)."""
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from familyai.errors import ConfigurationError
+
+Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class Settings(BaseSettings):
     """Read once at a process's start: `FAMILYAI_*` variables, then the files that `familyai up` left in its home."""
 
-    model_config = SettingsConfigDict(env_prefix="FAMILYAI_", frozen=True, extra="ignore")
+    # A variable that is set but empty counts as unset: an empty FAMILYAI_HOME is not the folder one stands in.
+    model_config = SettingsConfigDict(env_prefix="FAMILYAI_", frozen=True, extra="ignore", env_ignore_empty=True)
 
     home: Path = Field(Path(".familyai"), description="Where state, logs and converted models live.")
     profile: str = Field("embedded", description="Which profile of queues.yaml runs.")
     catalogue: Path = Field(Path("queues.yaml"), description="The catalogue of models.")
     host: str = Field("127.0.0.1", description="Address of the front; 0.0.0.0 lets the household in.")
-    port: int = Field(8080, description="Port of the front.")
-    worker_port: int = Field(8000, description="Port of the first worker's /health and /metrics; the next ones follow.")
-    flower_port: int = Field(5555, description="Port of the Flower dashboard.")
-    broker_port: int = Field(6380, description="Port of the broker that `familyai up` starts.")
+    port: Port = Field(8080, description="Port of the front.")
+    worker_port: Port = Field(
+        8000, description="Port of the first worker's /health and /metrics; the next ones follow."
+    )
+    flower_port: Port = Field(5555, description="Port of the Flower dashboard.")
+    broker_port: Port = Field(6380, description="Port of the broker that `familyai up` starts.")
     broker_url: SecretStr = Field(
         SecretStr(""), description="An existing Redis-compatible server; empty: `familyai up` starts its own."
     )
@@ -32,10 +40,18 @@ class Settings(BaseSettings):
 
     @property
     def blobs(self) -> str:
-        return self.blob_url or (self.home.resolve() / "blobs").as_uri()
+        return self.blob_url or f"file://{self.home.resolve() / 'blobs'}"  # fsspec takes the path as it is, `%20` too
 
 
 def load_settings() -> Settings:
-    """The environment first; `broker.env` and `env` in the home fill in what it leaves out."""
-    home = Settings().home
-    return Settings(_env_file=(home / "broker.env", home / "env"))
+    """The environment first; `broker.env` and `env` in the home fill in what it leaves out.
+
+    Raises ConfigurationError that names the variable.
+    """
+    try:
+        home = Settings().home
+        return Settings(_env_file=(home / "broker.env", home / "env"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "_".join(str(part) for part in first["loc"]).upper()
+        raise ConfigurationError(f"FAMILYAI_{name}: {first['msg']}") from error

@@ -11,6 +11,8 @@ from familyai.broker import BROKER_ERRORS, connect_pubsub
 log = logging.getLogger(__name__)
 
 FIRST_DELAY_S, LAST_DELAY_S = 0.1, 1.0
+QUIET_S = 5.0
+"""After this much silence the broker is asked whether it is there; it has as long again to answer."""
 
 
 class Subscription:
@@ -52,13 +54,23 @@ class Subscription:
             await redis.aclose()
 
     async def _deliver(self, pubsub: PubSub) -> None:
-        async for message in pubsub.listen():
-            if message["type"] == "message":
+        asked = False
+        while True:
+            message = await pubsub.get_message(timeout=QUIET_S)
+            if message is None:
+                if asked:
+                    raise TimeoutError("the broker is silent")
+                await pubsub.ping()
+            elif message["type"] == "message":
                 self._on_message(message["data"])
             elif message["type"] == "subscribe":
-                if self.connected.is_set():  # redis-py reconnected behind our back: messages may be missing
-                    raise ConnectionResetError("the subscription was renewed")
-                self.connected.set()
+                self._subscribed()
+            asked = message is None
+
+    def _subscribed(self) -> None:
+        if self.connected.is_set():  # redis-py reconnected behind our back: messages may be missing
+            raise ConnectionResetError("the subscription was renewed")
+        self.connected.set()
 
     def _lost(self) -> None:
         if self.connected.is_set():

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import uuid
 
 from redis.asyncio import Redis
 
@@ -60,9 +61,10 @@ class Server:
         await self._finish(claim, state)
 
     async def _claim(self, job_id: str) -> Claim | None:
+        delivery = uuid.uuid4().hex  # a claim whose answer was lost is still ours when we ask again
         while True:
             try:
-                return await self._jobs.claim(job_id, self._queue, self._worker)
+                return await self._jobs.claim(job_id, self._queue, self._worker, delivery)
             except DecodeError as error:
                 log.error("job unreadable", extra={"action": "job.unreadable", "job": job_id, "reason": str(error)})
                 return None
