@@ -28,11 +28,17 @@ def down() -> int:
         out.print("FamilyAI does not run.")
         return 0
     was_alive = _stop_supervisor(home, running)
-    left = state.survivors(running)
-    _kill(left)
+    left = end_leftovers(running)
     home.state.unlink(missing_ok=True)
-    _say(was_alive, len(left))
+    _say(was_alive, left)
     return 0
+
+
+def end_leftovers(ended: state.StackState) -> int:
+    """How many processes a supervisor that is gone had left behind, all of them killed. Raises StillRunning."""
+    left = state.survivors(ended)
+    _kill(left)
+    return len(left)
 
 
 def _stop_supervisor(home: Home, running: state.StackState) -> bool:

@@ -21,6 +21,7 @@ from familyai.errors import FamilyAIError
 log = logging.getLogger(__name__)
 
 PROBE_INTERVAL_S = 0.2
+SAME_SIGNAL_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -108,22 +109,22 @@ class Supervisor:
 
 
 async def run(supervisor: Supervisor, when_healthy: Callable[[], Awaitable[None]]) -> None:
-    """Starts everything, calls `when_healthy`, and stays until SIGINT, SIGTERM or SIGHUP; a second one kills at once.
+    """Starts everything, calls `when_healthy`, and stays until SIGINT, SIGTERM or SIGHUP; a later SIGINT kills at once.
 
     Everything is stopped when it returns or raises. Raises StartFailed and what `when_healthy` raises.
     """
     adopt_orphans()
-    stop, hurry = asyncio.Event(), asyncio.Event()
-    with _signals(lambda: hurry.set() if stop.is_set() else stop.set()):
+    asked = _Asked()
+    with _signals(asked.hear):
         starting = asyncio.create_task(_start(supervisor, when_healthy))
         try:
-            await first_of(starting, stop.wait())
+            await first_of(starting, asked.to_stop.wait())
             if starting.done():
                 starting.result()
-            await stop.wait()
+            await asked.to_stop.wait()
         finally:
             await cancelled(starting)
-            await supervisor.stop(hurry)
+            await supervisor.stop(asked.to_hurry)
 
 
 async def first_of(*waits: Awaitable[object], timeout_s: float | None = None) -> None:
@@ -245,13 +246,28 @@ async def _start(supervisor: Supervisor, when_healthy: Callable[[], Awaitable[No
     await when_healthy()
 
 
+class _Asked:
+    """What signals ask for. `timeout` and some terminals send each one twice, so a hurry is a SIGINT of its own."""
+
+    def __init__(self) -> None:
+        self.to_stop, self.to_hurry = asyncio.Event(), asyncio.Event()
+        self._since_s = 0.0
+
+    def hear(self, number: signal.Signals) -> None:
+        if not self.to_stop.is_set():
+            self.to_stop.set()
+            self._since_s = time.monotonic()
+        elif number is signal.SIGINT and time.monotonic() - self._since_s > SAME_SIGNAL_S:
+            self.to_hurry.set()
+
+
 @contextmanager
-def _signals(heard: Callable[[], object]) -> Iterator[None]:
+def _signals(hear: Callable[[signal.Signals], None]) -> Iterator[None]:
     loop, wanted = asyncio.get_running_loop(), [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup's wish
         wanted.append(signal.SIGHUP)
     for number in wanted:
-        loop.add_signal_handler(number, heard)
+        loop.add_signal_handler(number, hear, number)
     try:
         yield
     finally:

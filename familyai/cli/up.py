@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 from familyai import logs
 from familyai.cli import console, session, stack, state, status
 from familyai.cli.console import out, warn
+from familyai.cli.down import end_leftovers
 from familyai.cli.home import Home, start_log, tail
 from familyai.cli.plan import CannotStart, Plan, check_ports, make_plan, memory_table
 from familyai.cli.selfcheck import SelfCheckFailed, self_check
@@ -29,6 +31,8 @@ def up(profile: str | None, detach: bool) -> int:
         out.print(f"FamilyAI runs already from {home.root}.\n", soft_wrap=True)
         status.show(as_json=False)
         return 0
+    if ended := state.load(home):
+        end_leftovers(ended)
     plan = make_plan(settings, home)
     _introduce(plan)
     check_ports(plan)
@@ -116,14 +120,14 @@ async def _prove(plan: Plan) -> int:
 
 
 def _what_next(plan: Plan) -> None:
-    env = os.path.relpath(plan.home.env)
+    env, familyai = os.path.relpath(plan.home.env), _own_command()
     out.print(
         f"""
 [bold]Ready.[/] Try next:
 
-  familyai chat "Tell me a story about a fox."
-  familyai status
-  familyai member add mum
+  {familyai} chat "Tell me a story about a fox."
+  {familyai} status
+  {familyai} member add mum
   source {env} && curl -N $FAMILYAI_URL/v1/chat/completions -H "Authorization: Bearer $FAMILYAI_API_KEY" \\
     -H "Content-Type: application/json" \\
     -d '{{"model": "auto", "stream": true, "messages": [{{"role": "user", "content": "Hello!"}}]}}'
@@ -133,6 +137,13 @@ def _what_next(plan: Plan) -> None:
   What happens to a request: docs/architecture.md""",
         soft_wrap=True,
     )
+
+
+def _own_command() -> str:
+    """As the person can type it here: `familyai` where it is on the path, else where it lies."""
+    own = Path(sys.argv[0])
+    on_path = shutil.which(own.name)
+    return own.name if on_path and Path(on_path).samefile(own) else os.path.relpath(own)
 
 
 def _detached(plan: Plan) -> int:
@@ -147,14 +158,13 @@ def _detached(plan: Plan) -> int:
     if failure:
         return _say_failed(*failure)
     code = asyncio.run(_prove(plan))
-    out.print("\nFamilyAI runs in the background; familyai down stops it.")
+    out.print(f"\nFamilyAI runs in the background; {_own_command()} down stops it.")
     return code
 
 
 def _start_daemon(plan: Plan) -> "subprocess.Popen[bytes]":
     log = plan.home.log("supervisor")
     start_log(log)
-    plan.home.state.unlink(missing_ok=True)
     with open(log, "ab") as output:
         return subprocess.Popen(
             [sys.executable, "-P", "-m", "familyai.cli.serve"],

@@ -167,13 +167,19 @@ def test_a_child_that_does_not_end_is_killed_with_its_group(start: StartParent) 
     assert gone(pids)
 
 
-def test_a_second_signal_does_not_wait(start: StartParent) -> None:
+def test_only_a_later_ctrl_c_does_not_wait(start: StartParent) -> None:
     parent = start(second=STUBBORN, STOP_TIMEOUT_S="1000").ready()
     pids = parent.all_pids()
-    parent.popen.terminate()
+    for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
+        parent.popen.send_signal(number)
     wait_until(lambda: parent.states()[-1][1][1] == "stopping", "the second child is asked to end")
-    parent.popen.terminate()
-    assert parent.popen.wait(20) == 0
+    assert lives(pids[-2])
+
+    def ended() -> bool:
+        parent.popen.send_signal(signal.SIGINT)
+        return parent.popen.poll() is not None
+
+    wait_until(ended, "a Ctrl-C is taken for a hurry")
     assert gone(pids)
 
 
