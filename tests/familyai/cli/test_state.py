@@ -6,10 +6,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 
-from familyai.cli import state
+from familyai.cli import down, state
 from familyai.cli.home import Home
 from familyai.cli.supervisor import Phase, ProcessState
 
@@ -52,6 +53,21 @@ def test_survivors_are_the_child_and_its_session(leader: "subprocess.Popen[str]"
     leader.wait()
     assert [process.pid for process in state.survivors(running)] == [grandchild]
     os.kill(grandchild, 9)
+
+
+def test_down_ends_what_a_killed_supervisor_left(
+    leader: "subprocess.Popen[str]", tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert leader.stdout is not None
+    grandchild = int(leader.stdout.readline())
+    home = Home(tmp_path)
+    running = stack_of(leader.pid, psutil.Process(leader.pid).create_time())
+    state.save(home, msgspec.structs.replace(running, pid=grandchild, created_at_s=1.0))  # its pid is another's now
+    monkeypatch.setenv("FAMILYAI_HOME", str(tmp_path))
+    assert down.down() == 0
+    assert "Ended 2 processes" in capsys.readouterr().out
+    assert state.survivors(running) == []
+    assert not home.state.exists()
 
 
 def test_a_stranger_with_the_same_pid_is_spared(leader: "subprocess.Popen[str]") -> None:
