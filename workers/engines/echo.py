@@ -21,10 +21,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import Route, Router
 
 from familyai.catalogue import Model
 from workers.engines import Engine
@@ -114,7 +113,8 @@ class EchoEngine:
     def __init__(self, model: str) -> None:
         self._model = model
         self.alive = True
-        self.app = Starlette(
+        # a bare router: Starlette would answer a failure itself before it lets the worker know
+        self.app = Router(
             routes=[
                 Route("/v1/chat/completions", self._chat, methods=["POST"]),
                 Route("/v1/completions", self._complete, methods=["POST"]),
@@ -222,7 +222,7 @@ async def open_engine(model: Model, home: Path) -> AsyncIterator[Engine]:
     yield Engine(engine.app, healthy=lambda: engine.alive)
 
 
-def make_app() -> Starlette:
+def make_app() -> Router:
     """The engine without queue or worker: what the benchmark compares against."""
     return EchoEngine("familyai/echo").app
 
