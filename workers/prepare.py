@@ -45,7 +45,6 @@ def prepare(model: Model, home: Path, say: Say) -> None:
     source, target = find_source(model.wheel_file), _folder(model, home)
     with _alone(target) as lock:
         if is_current(target, source):
-            say(f"{model.model}: converted already")
             return
         started_s = time.monotonic()
         say(f"{model.model}: converting {source.stat().st_size / 1e6:.0f} MB of GGUF, once; takes half a minute")
