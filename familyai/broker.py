@@ -32,5 +32,7 @@ def connect(url: str, *, timeout_s: float = 5.0) -> Redis:
 
 
 def connect_pubsub(url: str) -> Redis:
-    """A client for subscriptions: reads wait as long as nobody publishes, and nothing is tried twice."""
-    return Redis.from_url(url, socket_connect_timeout=5.0, socket_keepalive=True, retry=Retry(NoBackoff(), 0))
+    """A client for subscriptions: nothing is tried twice, for what came in between would be missing unnoticed."""
+    return Redis.from_url(
+        url, socket_timeout=5.0, socket_connect_timeout=5.0, socket_keepalive=True, retry=Retry(NoBackoff(), 0)
+    )

@@ -32,6 +32,11 @@ class Broker:
         )
         wait_until(self._answers, "the broker answers")
 
+    @property
+    def pid(self) -> int:
+        assert self._process, "not started"
+        return self._process.pid
+
     def kill(self) -> None:
         if self._process:
             self._process.kill()

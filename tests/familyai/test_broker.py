@@ -1,0 +1,59 @@
+"""A client of the broker answers or fails within its time, and takes a burst or a restart as it comes."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from redis.asyncio import Redis
+
+from familyai.broker import BROKER_ERRORS, CONNECTIONS, connect, connect_pubsub
+from tests.support import Broker, free_port
+
+
+@asynccontextmanager
+async def client_of(url: str, timeout_s: float = 5.0) -> AsyncIterator[Redis]:
+    client = connect(url, timeout_s=timeout_s)
+    yield client
+    await client.aclose()
+
+
+@pytest.mark.parametrize("make", [connect, connect_pubsub])
+async def test_nobody_there_is_one_of_the_errors_that_callers_expect(make: Callable[[str], Redis]) -> None:
+    client = make(f"redis://127.0.0.1:{free_port()}/0")
+    with pytest.raises(BROKER_ERRORS):
+        await client.ping()
+    await client.aclose()
+
+
+async def test_a_wrong_password_is_too(broker_url: str) -> None:
+    async with client_of(broker_url.replace("://:", "://:wrong", 1)) as client:
+        with pytest.raises(BROKER_ERRORS):
+            await client.ping()
+
+
+async def test_a_broker_that_hangs_does_not_hang_its_clients(own_broker: Broker) -> None:
+    async with client_of(own_broker.url, timeout_s=0.2) as client:
+        await client.ping()
+        os.kill(own_broker.pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(BROKER_ERRORS):
+                await client.ping()
+        finally:
+            os.kill(own_broker.pid, signal.SIGCONT)
+
+
+async def test_more_commands_than_connections_wait_their_turn(broker_url: str) -> None:
+    async with client_of(broker_url) as client:
+        counts = await asyncio.gather(*(client.incr("counter") for _ in range(CONNECTIONS * 10)))
+    assert sorted(counts) == list(range(1, CONNECTIONS * 10 + 1))
+
+
+async def test_the_first_command_after_a_restart_succeeds(own_broker: Broker) -> None:
+    async with client_of(own_broker.url) as client:
+        await client.ping()
+        own_broker.kill()
+        await asyncio.to_thread(own_broker.start)
+        assert await client.ping()

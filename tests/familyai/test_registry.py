@@ -1,0 +1,66 @@
+"""A worker is alive as long as it says so."""
+
+import pytest
+from redis.asyncio import Redis
+
+from familyai import keys
+from familyai.registry import HEARTBEAT_INTERVAL_S, HEARTBEAT_TTL_S, WorkerRegistry
+
+
+@pytest.fixture
+def registry(any_redis: Redis) -> WorkerRegistry:
+    return WorkerRegistry(any_redis)
+
+
+async def broker_time_s(redis: Redis) -> float:
+    seconds, microseconds = await redis.time()
+    return float(seconds) + microseconds / 1e6
+
+
+async def test_who_beats_is_alive_on_its_own_queue(registry: WorkerRegistry) -> None:
+    await registry.beat("chat", "w1")
+    await registry.beat("chat", "w2")
+    await registry.beat("vision", "w3")
+    assert await registry.alive(["vision", "chat", "asr"]) == {"vision": {"w3"}, "chat": {"w1", "w2"}, "asr": set()}
+
+
+async def test_asking_about_no_queue(registry: WorkerRegistry) -> None:
+    assert await registry.alive([]) == {}
+
+
+async def test_a_beat_lasts_for_its_time_by_the_broker_s_clock(registry: WorkerRegistry, any_redis: Redis) -> None:
+    before_s = await broker_time_s(any_redis)
+    await registry.beat("chat", "w1")
+    score = await any_redis.zscore(keys.workers("chat"), "w1")
+    assert score is not None
+    assert before_s + HEARTBEAT_TTL_S - 0.01 <= score <= await broker_time_s(any_redis) + HEARTBEAT_TTL_S + 0.01
+
+
+async def test_who_no_longer_beats_is_not_alive(registry: WorkerRegistry, any_redis: Redis) -> None:
+    await any_redis.zadd(keys.workers("chat"), {"late": await broker_time_s(any_redis) - 0.001})
+    await registry.beat("chat", "w1")
+    assert await registry.alive(["chat"]) == {"chat": {"w1"}}
+
+
+async def test_who_was_late_is_alive_again_with_the_next_beat(registry: WorkerRegistry, any_redis: Redis) -> None:
+    await any_redis.zadd(keys.workers("chat"), {"w1": 0})
+    await registry.beat("chat", "w1")
+    assert await registry.alive(["chat"]) == {"chat": {"w1"}}
+
+
+async def test_long_dead_workers_are_forgotten(registry: WorkerRegistry, any_redis: Redis) -> None:
+    now_s = await broker_time_s(any_redis)
+    await any_redis.zadd(keys.workers("chat"), {"yesterday": now_s - 86_400, "a minute ago": now_s - 60})
+    await registry.beat("chat", "w1")
+    assert await any_redis.zrange(keys.workers("chat"), 0, -1) == [b"a minute ago", b"w1"]
+
+
+async def test_who_leaves_is_gone_at_once(registry: WorkerRegistry) -> None:
+    await registry.beat("chat", "w1")
+    await registry.leave("chat", "w1")
+    await registry.leave("chat", "w1")
+    assert await registry.alive(["chat"]) == {"chat": set()}
+
+
+def test_several_beats_may_fail_before_a_worker_counts_as_dead() -> None:
+    assert HEARTBEAT_TTL_S >= 3 * HEARTBEAT_INTERVAL_S
