@@ -57,17 +57,19 @@ def _urls(body: dict[str, Any]) -> Iterator[tuple[Path, str]]:
     pending: list[tuple[Path, Any]] = [((), body)]
     while pending:
         path, value = pending.pop()
-        for key, child in _children(value):
+        for key, child in _children(value, is_request=not path):
             if isinstance(child, dict | list):
                 pending.append(((*path, key), child))
             elif isinstance(child, str) and _names_url(key):
                 yield (*path, key), child
 
 
-def _children(value: dict[str, Any] | list[Any]) -> Iterable[tuple[str | int, Any]]:
+def _children(value: dict[str, Any] | list[Any], is_request: bool) -> Iterable[tuple[str | int, Any]]:
+    """`input` is a tool's in a tool call, but the prompt itself in a Responses request, whatever else that claims."""
     if isinstance(value, list):
         return enumerate(value)
-    quoted = DATA_KEYS | {"input"} if value.get("type") == "tool_use" else DATA_KEYS
+    is_tool_call = value.get("type") == "tool_use" and not is_request
+    quoted = DATA_KEYS | {"input"} if is_tool_call else DATA_KEYS
     return [(key, child) for key, child in value.items() if key not in quoted]
 
 

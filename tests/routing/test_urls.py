@@ -40,6 +40,7 @@ def chat(*parts: Any) -> dict[str, Any]:
         ({"tools": [{"type": "mcp", "server_url": EVIL}]}, "tools[0].server_url"),
         ({"system": [{"type": "image", "source": {"url": EVIL}}]}, "system[0].source.url"),
         (chat({"type": "tool_use", "image_url": {"url": EVIL}}), "messages[0].content[0].image_url.url"),
+        ({"type": "tool_use", "input": [{"content": [{"image_url": EVIL}]}]}, "input[0].content[0].image_url"),
         (
             chat({"type": "url_citation", "image_url": {"type": "tool_use", "url": EVIL}}),
             "messages[0].content[0].image_url.url",
