@@ -6,6 +6,9 @@ from typing import Any
 from familyai.catalogue import Model, Profile
 from familyai.errors import BadRequest, NotFound
 
+SHOWN = 128
+"""Characters of an unknown name that the refusal repeats."""
+
 
 @dataclass(frozen=True)
 class Target:
@@ -26,7 +29,9 @@ def resolve(name: Any, profile: Profile) -> Target:
     queue = _queue(name, profile)
     if queue is None:
         known = ", ".join(names(profile))
-        raise NotFound(f"there is no model '{name}'; you can use: {known}", param="model", code="model_not_found")
+        raise NotFound(
+            f"there is no model '{name[:SHOWN]}'; you can use: {known}", param="model", code="model_not_found"
+        )
     return Target(queue, profile.physical(queue), profile.model(queue))
 
 

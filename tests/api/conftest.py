@@ -47,7 +47,10 @@ async def served(settings: Settings, profile: Profile, redis: Redis) -> AsyncIte
 
 
 @pytest.fixture
-async def worker(redis: Redis) -> ScriptedWorker:
+async def worker(redis: Redis) -> AsyncIterator[ScriptedWorker]:
+    """Alive until the test cancels its `life`."""
     scripted = ScriptedWorker(redis)
     await scripted.beat()
-    return scripted
+    scripted.life = asyncio.create_task(scripted.live())
+    yield scripted
+    scripted.life.cancel()

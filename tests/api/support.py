@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,9 +14,10 @@ from redis.asyncio import Redis
 
 from api.front import Front
 from familyai import keys
+from familyai.broker import BROKER_ERRORS
 from familyai.frame import Body, End, Frame, Start, encode_frames
 from familyai.jobs import Claim, JobStore
-from familyai.registry import WorkerRegistry
+from familyai.registry import HEARTBEAT_INTERVAL_S, WorkerRegistry
 
 LIMIT_S = 20.0
 SSE = ((b"content-type", b"text/event-stream; charset=utf-8"),)
@@ -40,6 +42,7 @@ class ScriptedWorker:
     redis: Redis
     queue: str = "chat"
     id: str = "worker-1"
+    life: asyncio.Task[None] | None = None
     _seq: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -48,6 +51,13 @@ class ScriptedWorker:
 
     async def beat(self) -> None:
         await self.registry.beat(self.queue, self.id)
+
+    async def live(self) -> None:
+        """Beats until cancelled, however slow the machine, over restarts of the broker."""
+        while True:
+            with suppress(*BROKER_ERRORS):
+                await self.beat()
+            await asyncio.sleep(HEARTBEAT_INTERVAL_S)
 
     async def pop(self) -> str:
         """The id of the next job on the queue, out of Celery's own message."""

@@ -55,7 +55,6 @@ async def test_503_at_once_and_ready_by_itself(served: Served, own_broker: Broke
     own_broker.start()
     await until(lambda: answers(served), "the front answers again")
     asking = asyncio.create_task(served.chat())
-    await worker.beat()
     await worker.answer(await worker.take(), b"{}")
     assert (await asking).status_code == 200
 

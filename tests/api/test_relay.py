@@ -287,6 +287,22 @@ async def test_a_client_that_leaves_a_stream_stops_it(served: Served, worker: Sc
     await told.aclose()  # type: ignore[no-untyped-call]
 
 
+async def test_a_client_that_leaves_in_its_own_sentence_is_counted_as_gone(served: Served, redis: Redis) -> None:
+    host, port = served.url.removeprefix("http://").split(":")
+    _, writer = await asyncio.open_connection(host, int(port))
+    head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {served.key}\r\nContent-Length: 100\r\n\r\n"
+    writer.write(head.encode() + b'{"model": ')
+    await writer.drain()
+    writer.close()
+
+    async def counted() -> bool:
+        counter = f'familyai_requests_total{{path="{CHAT}",status="499"}} 1.0'
+        return counter in (await served.client.get("/metrics")).text
+
+    await until(counted, "the request is counted")
+    assert await redis.llen("chat") == 0
+
+
 # --- the worker is missing or dies ---
 
 
@@ -313,6 +329,8 @@ class TestImpatience:
         claim = await worker.take()
         await worker.start(claim)
         await worker.write(claim, b"data: 1\n\n")
+        assert worker.life is not None
+        worker.life.cancel()
         await worker.registry.leave("chat", worker.id)
         response = await asking
 
