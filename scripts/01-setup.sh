@@ -80,19 +80,19 @@ check_machine() {
 }
 
 is_usable_python() {
-    "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null
+    "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))' 2>/dev/null
 }
 
 find_python() {
     local candidate
-    for candidate in ${PYTHON:+"$PYTHON"} "$VENV/bin/python" python3 python3.12 python3.11; do
+    for candidate in ${PYTHON:+"$PYTHON"} "$VENV/bin/python" python3 python3.14 python3.13 python3.12 python3.11; do
         if is_usable_python "$candidate"; then
             PYTHON=$candidate
             return
         fi
         [ "$candidate" != "${PYTHON:-}" ] || break # the one that was asked for is the only one that will do
     done
-    die "Python 3.11 or 3.12 is needed, and ${PYTHON:-$(python3 --version 2>&1 || echo "no python3")} is here.
+    die "Python 3.11 to 3.14 is needed, and ${PYTHON:-$(python3 --version 2>&1 || echo "no python3")} is here.
   Debian 12, Ubuntu 24.04:  sudo apt-get install python3 python3-venv
   any other Linux:          pipx install uv, then: uv python install 3.12
                             and: PYTHON=\$(uv python find 3.12) make up"

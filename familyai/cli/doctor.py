@@ -71,8 +71,8 @@ def examine() -> Iterator[Finding]:
 
 
 def python(version: tuple[int, ...]) -> Finding:
-    well = (3, 11) <= version < (3, 13)
-    return Finding("Python", well, platform.python_version(), "FamilyAI needs Python 3.11 or 3.12; run: make up")
+    well = (3, 11) <= version < (3, 15)
+    return Finding("Python", well, platform.python_version(), "FamilyAI needs Python 3.11 to 3.14; run: make up")
 
 
 def packages(profile: Profile) -> Iterator[Finding]:
