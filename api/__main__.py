@@ -1,19 +1,37 @@
 """`python -m api`: one front process."""
 
+import asyncio
+import math
+import socket
 import sys
 
 import uvicorn
+from fastapi import FastAPI
 
 from api.app import create_app
 from familyai.catalogue import load_profile
-from familyai.errors import ConfigurationError
+from familyai.errors import ConfigurationError, Unavailable
 from familyai.logs import configure
 from familyai.settings import load_settings
 
 KEEP_ALIVE_S = 75
 """Longer than clients keep idle connections, so that they close first and never send into one that is closing."""
-GRACE_S = 10
-"""How long a stopping front lets open answers finish."""
+LAST_WORDS_S = 1.0
+"""Before open answers are cut, their clients are told why."""
+
+
+class FrontServer(uvicorn.Server):
+    """Stops warmly: no new requests, open answers have `drain_s` to finish, and what is left ends with an error."""
+
+    def __init__(self, app: FastAPI, config: uvicorn.Config, drain_s: float) -> None:
+        super().__init__(config)
+        self._replies = app.state.front.replies
+        self._drain_s = drain_s
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        stopping = Unavailable("this server is stopping; try again in a moment", code="stopping", retry_after_s=5)
+        asyncio.get_running_loop().call_later(self._drain_s, self._replies.fail_all, stopping)
+        await super().shutdown(sockets)
 
 
 def main() -> None:
@@ -23,11 +41,12 @@ def main() -> None:
     try:
         if not settings.broker_url.get_secret_value():
             raise ConfigurationError("FAMILYAI_BROKER_URL is not set: `familyai up` starts a broker and sets it")
-        app = create_app(settings, load_profile(settings.catalogue, settings.profile))
+        profile = load_profile(settings.catalogue, settings.profile)
     except ConfigurationError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
-    uvicorn.run(
+    app = create_app(settings, profile)
+    config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
@@ -38,8 +57,9 @@ def main() -> None:
         access_log=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=GRACE_S,
+        timeout_graceful_shutdown=math.ceil(profile.limits.drain_s + LAST_WORDS_S),
     )
+    FrontServer(app, config, profile.limits.drain_s).run()
 
 
 if __name__ == "__main__":

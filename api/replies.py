@@ -63,7 +63,9 @@ class ReplyHub:
     """All open replies of this process. Nothing here blocks: frames are put where their readers find them."""
 
     def __init__(self, url: str, front_id: str) -> None:
-        self.subscription = Subscription(url, keys.reply(front_id), self._hear, self._fail_all)
+        self.subscription = Subscription(
+            url, keys.reply(front_id), self._hear, on_lost=lambda: self.fail_all(broker_down())
+        )
         self._open: dict[str, Reply] = {}
 
     def check_connected(self) -> None:
@@ -83,6 +85,11 @@ class ReplyHub:
     def all(self) -> list[Reply]:
         return list(self._open.values())
 
+    def fail_all(self, failure: FamilyAIError) -> None:
+        """Every open answer ends with this."""
+        for reply in self._open.values():
+            reply.fail(failure)
+
     def _hear(self, message: bytes) -> None:
         try:
             frames = decode_frames(message)
@@ -92,7 +99,3 @@ class ReplyHub:
         for frame in frames:
             if (reply := self._open.get(frame.job_id)) is not None:
                 reply.put(frame)
-
-    def _fail_all(self) -> None:
-        for reply in self._open.values():
-            reply.fail(broker_down())

@@ -91,7 +91,7 @@ class Limits(_Frozen):
     no_worker_wait_s: float = Field(30, ge=0, description="How long a request waits for a queue that has no worker.")
     queue_wait_s: float = Field(600, gt=0, description="How long a request waits in the queue at most.")
     record_ttl_s: float = Field(3600, gt=0, description="How long a job's record is kept after it was last written.")
-    drain_s: float = Field(30, gt=0, description="How long a stopping worker lets running jobs finish.")
+    drain_s: float = Field(30, gt=0, description="How long a stopping worker or front lets running answers finish.")
     media_domains: tuple[str, ...] = Field(
         (), description="Hosts that image, video, audio and file URLs may name; none: only `data:` URLs."
     )

@@ -60,7 +60,8 @@ def build(
         _worker(queue, model, settings.worker_port + index, profile.limits.drain_s, home, env)
         for index, (queue, model) in enumerate(models.items())
     ]
-    front = _front(home, env, f"{url}/health" if left_out else f"{url}/health/ready")
+    health_url = f"{url}/health" if left_out else f"{url}/health/ready"
+    front = _front(home, env, health_url, profile.limits.drain_s)
     flower = _flower(home, env, settings.flower_port, flower_url, flower_password)
     return Stack(
         specs=(*own_broker, *workers, front, flower),
@@ -155,7 +156,7 @@ def _worker(queue: str, model: Model, port: int, drain_s: float, home: Home, env
     )
 
 
-def _front(home: Home, env: Mapping[str, str], health_url: str) -> ProcessSpec:
+def _front(home: Home, env: Mapping[str, str], health_url: str, drain_s: float) -> ProcessSpec:
     return ProcessSpec(
         name=FRONT,
         argv=_python("api"),
@@ -163,7 +164,7 @@ def _front(home: Home, env: Mapping[str, str], health_url: str) -> ProcessSpec:
         log=home.log(FRONT),
         probe=HttpProbe(health_url),
         start_timeout_s=START_TIMEOUT_S,
-        stop_timeout_s=STOP_TIMEOUT_S,
+        stop_timeout_s=drain_s + STOP_TIMEOUT_S,
     )
 
 

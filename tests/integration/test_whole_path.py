@@ -5,6 +5,7 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -14,6 +15,16 @@ from familyai.members import MemberStore, Role
 from tests.integration.conftest import Process, StartProcess
 from tests.support import Broker, wait_until
 from workers.engines.echo import expected_words
+
+
+@pytest.fixture
+def impatient(environment: dict[str, str], tmp_path: Path) -> None:
+    """Whatever stops lets running answers go on for half a second only."""
+    text = Path(environment["FAMILYAI_CATALOGUE"]).read_text()
+    assert "  echo:\n    memory_budget_gb: 1\n" in text
+    text = text.replace("  echo:\n", "  echo:\n    limits: {drain_s: 0.5}\n")
+    (tmp_path / "queues.yaml").write_text(text)
+    environment["FAMILYAI_CATALOGUE"] = str(tmp_path / "queues.yaml")
 
 
 @pytest.fixture
@@ -114,6 +125,18 @@ async def test_a_killed_broker_ends_streams_refuses_and_comes_back(
     wait_until(lambda: httpx.get(f"{front.url}/health/ready").status_code == 200, "ready by itself")
     answer = await client.post("/v1/chat/completions", json=chat("hello again"))
     assert answer.json()["choices"][0]["message"]["content"] == "hello again "
+
+
+async def test_a_stopping_front_says_so_in_open_streams(
+    impatient: None, client: httpx.AsyncClient, front: Process
+) -> None:
+    received = []
+    async for event in events(client, chat("word", max_tokens=10_000, echo={"tokens_per_s": 20})):
+        received.append(event)
+        if len(received) == 3:
+            front.popen.send_signal(signal.SIGTERM)
+    assert_broken(received, "stopping")
+    assert await asyncio.to_thread(front.popen.wait, 20) in (0, -signal.SIGTERM)
 
 
 async def test_a_killed_front_frees_the_slot(client: httpx.AsyncClient, front: Process, worker: Process) -> None:
