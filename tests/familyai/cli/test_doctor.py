@@ -16,7 +16,7 @@ def echo() -> Profile:
 
 
 @pytest.mark.parametrize(
-    ("version", "well"), [((3, 10), False), ((3, 11), True), ((3, 12), True), ((3, 13), False), ((4, 0), False)]
+    ("version", "well"), [((3, 10), False), ((3, 11), True), ((3, 12), True), ((3, 15), False), ((4, 0), False)]
 )
 def test_python(version: tuple[int, int], well: bool) -> None:
     assert doctor.python(version).well is well
