@@ -37,8 +37,8 @@ class FrontServer(uvicorn.Server):
 def main() -> None:
     """Serves until SIGINT or SIGTERM. Exits 2 when the configuration is wrong."""
     configure("front")
-    settings = load_settings()
     try:
+        settings = load_settings()
         if not settings.broker_url.get_secret_value():
             raise ConfigurationError("FAMILYAI_BROKER_URL is not set: `familyai up` starts a broker and sets it")
         profile = load_profile(settings.catalogue, settings.profile)

@@ -1,5 +1,6 @@
 """What the environment decides. Everything about models stands in `queues.yaml` (see `familyai.catalogue`)."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -48,9 +49,18 @@ def load_settings() -> Settings:
 
     Raises ConfigurationError that names the variable.
     """
+    home = settings_of_environment().home
+    return _named_mistakes(lambda: Settings(_env_file=(home / "broker.env", home / "env")))
+
+
+def settings_of_environment(profile: str | None = None) -> Settings:
+    """What the environment says, and nothing that an earlier run left. Raises ConfigurationError."""
+    return _named_mistakes(lambda: Settings(profile=profile) if profile else Settings())
+
+
+def _named_mistakes(read: Callable[[], Settings]) -> Settings:
     try:
-        home = Settings().home
-        return Settings(_env_file=(home / "broker.env", home / "env"))
+        return read()
     except ValidationError as error:
         first = error.errors()[0]
         name = "_".join(str(part) for part in first["loc"]).upper()

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from familyai.cli import session, stack
+from familyai.cli import stack
 from familyai.cli.console import out
 from familyai.errors import FamilyAIError
-from familyai.settings import Settings
+from familyai.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -66,7 +66,7 @@ class Conversation:
 
 def chat(text: str | None, model: str, system: str | None) -> int:
     """The exit code. Raises ChatFailed."""
-    conversation = Conversation(_client(session.settings_of_client()), model, system)
+    conversation = Conversation(_client(load_settings()), model, system)
     if text is not None:
         conversation.say(text)
         return 0

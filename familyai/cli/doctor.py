@@ -17,7 +17,7 @@ from familyai.cli.console import out, table
 from familyai.cli.home import Home
 from familyai.cli.probes import Health, HttpProbe, PingProbe
 from familyai.errors import ConfigurationError
-from familyai.settings import Settings
+from familyai.settings import Settings, settings_of_environment
 
 DISK_GB = 2.0
 _ALWAYS = ("celery", "kombu", "redis", "fastapi", "uvicorn", "uvloop", "httptools", "flower", "openai")
@@ -61,7 +61,7 @@ def examine() -> Iterator[Finding]:
     yield Finding("catalogue", True, f"{settings.catalogue}, profile {settings.profile}")
     yield from packages(profile)
     yield from _engines(profile)
-    own_broker = not session.settings_of_environment().broker_url.get_secret_value()
+    own_broker = not settings_of_environment().broker_url.get_secret_value()
     yield _broker_binary(own_broker)
     yield memory(profile, psutil.virtual_memory().total / 1e9)
     yield disk(home.root)

@@ -7,10 +7,11 @@ from contextlib import suppress
 
 import psutil
 
-from familyai.cli import console, session, state
+from familyai.cli import console, state
 from familyai.cli.console import out
 from familyai.cli.home import Home
 from familyai.errors import FamilyAIError
+from familyai.settings import load_settings
 
 POLL_S = 0.1
 KILL_TIMEOUT_S = 10.0
@@ -22,7 +23,7 @@ class StillRunning(FamilyAIError):
 
 def down() -> int:
     """Blocks until nothing of the stack is left, however long workers drain. Raises StillRunning."""
-    home = Home(session.settings_of_client().home)
+    home = Home(load_settings().home)
     running = state.load(home)
     if running is None or not home.root.exists():
         out.print("FamilyAI does not run.")

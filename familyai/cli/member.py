@@ -8,6 +8,7 @@ from familyai.cli import console, session
 from familyai.cli.console import out
 from familyai.errors import BadRequest
 from familyai.members import Member, MemberStore, Role
+from familyai.settings import load_settings
 
 
 async def add(name: str, role: Role) -> None:
@@ -49,12 +50,12 @@ def refuse_last_admin(everyone: list[Member], name: str) -> None:
 
 @asynccontextmanager
 async def _members() -> AsyncIterator[MemberStore]:
-    async with session.broker(session.settings_of_client()) as redis:
+    async with session.broker(load_settings()) as redis:
         yield MemberStore(redis)
 
 
 def _show_key(member: Member, key: str) -> None:
-    url = session.settings_of_client().client_url
+    url = load_settings().client_url
     out.print(f"The key of {member.name} ({member.role}), shown this once:\n\n  {key}\n", markup=False, soft_wrap=True)
     out.print(f"Any OpenAI client takes it: base URL {url}/v1. In a terminal:\n", markup=False, soft_wrap=True)
     out.print(f'  FAMILYAI_URL={url} FAMILYAI_API_KEY={key} familyai chat "Hello!"', markup=False, soft_wrap=True)

@@ -12,6 +12,7 @@ from familyai.cli.plan import Plan, make_plan
 from familyai.cli.supervisor import StartFailed, Supervisor, run
 from familyai.errors import FamilyAIError
 from familyai.members import MemberStore
+from familyai.settings import settings_of_environment
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ async def _nothing_more() -> None:
 def main() -> int:
     """The daemon: its settings come from its environment, its word to the outside is `supervisor.json`."""
     logs.configure("supervisor")
-    settings = session.settings_of_environment()
+    settings = settings_of_environment()
     try:
         asyncio.run(Serving(make_plan(settings, Home(settings.home))).serve(_nothing_more))
     except FamilyAIError as error:

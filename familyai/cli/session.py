@@ -7,13 +7,12 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import typer
-from pydantic import ValidationError
 from redis.asyncio import Redis
 
 from familyai.broker import BROKER_ERRORS, connect
 from familyai.cli import state
 from familyai.cli.home import Home
-from familyai.errors import ConfigurationError, FamilyAIError
+from familyai.errors import FamilyAIError
 from familyai.settings import Settings, load_settings
 
 _T = TypeVar("_T")
@@ -23,25 +22,9 @@ class NotRunning(FamilyAIError):
     """There is nobody to talk to."""
 
 
-def settings_of_environment(profile: str | None = None) -> Settings:
-    """For `up`: what the environment says, and nothing that an earlier run left. Raises ConfigurationError."""
-    try:
-        return Settings(profile=profile) if profile else Settings()
-    except ValidationError as error:
-        raise _wrong_variable(error) from error
-
-
-def settings_of_client() -> Settings:
-    """The environment, then what `up` left in the home. Raises ConfigurationError."""
-    try:
-        return load_settings()
-    except ValidationError as error:
-        raise _wrong_variable(error) from error
-
-
 def settings_of_stack() -> Settings:
     """Those that the running stack was started with, else the client's. Raises ConfigurationError."""
-    client = settings_of_client()
+    client = load_settings()
     home = Home(client.home)
     running = state.load(home)
     if running is None or not state.is_alive(running.pid, running.created_at_s):
@@ -77,9 +60,3 @@ def run(work: Coroutine[Any, Any, _T]) -> _T:
         return asyncio.run(work)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
-
-
-def _wrong_variable(error: ValidationError) -> ConfigurationError:
-    first = error.errors()[0]
-    name = "_".join(str(part) for part in first["loc"]).upper()
-    return ConfigurationError(f"FAMILYAI_{name}: {first['msg']}")

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from familyai import logs
-from familyai.cli import console, session, stack, state, status
+from familyai.cli import console, stack, state, status
 from familyai.cli.console import out, warn
 from familyai.cli.down import end_leftovers
 from familyai.cli.home import Home, start_log, tail
@@ -18,13 +18,14 @@ from familyai.cli.plan import CannotStart, Plan, check_ports, make_plan, memory_
 from familyai.cli.selfcheck import SelfCheckFailed, self_check
 from familyai.cli.serve import Serving
 from familyai.cli.supervisor import StartFailed, cancelled
+from familyai.settings import settings_of_environment
 
 POLL_S = 0.15
 
 
 def up(profile: str | None, detach: bool) -> int:
     """The exit code. Raises FamilyAIError for whatever keeps it from starting."""
-    settings = session.settings_of_environment(profile)
+    settings = settings_of_environment(profile)
     home = Home(settings.home)
     home.make()
     if home.held():

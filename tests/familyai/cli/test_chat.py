@@ -43,7 +43,7 @@ class Front:
 @pytest.fixture
 def front(monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
     made = Front()
-    monkeypatch.setattr(chat.session, "settings_of_client", lambda: Settings(url=made.url, api_key="fai-k"))
+    monkeypatch.setattr(chat, "load_settings", lambda: Settings(url=made.url, api_key="fai-k"))
     thread = threading.Thread(target=made.server.serve_forever)
     thread.start()
     yield made
@@ -126,13 +126,13 @@ def test_ctrl_c_stops_the_answer_only(front: Front, monkeypatch: pytest.MonkeyPa
 
 
 def test_nobody_there(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chat.session, "settings_of_client", lambda: Settings(url="http://127.0.0.1:9", api_key="fai-k"))
+    monkeypatch.setattr(chat, "load_settings", lambda: Settings(url="http://127.0.0.1:9", api_key="fai-k"))
     with pytest.raises(chat.ChatFailed, match=r"nobody answers at http://127\.0\.0\.1:9/v1/; .*familyai up"):
         chat.chat("Hello", "auto", None)
 
 
 def test_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chat.session, "settings_of_client", lambda: Settings(api_key=""))
+    monkeypatch.setattr(chat, "load_settings", lambda: Settings(api_key=""))
     with pytest.raises(chat.ChatFailed, match="familyai up"):
         chat.chat("Hello", "auto", None)
 
