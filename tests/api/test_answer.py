@@ -6,9 +6,9 @@ from api.answer import Answer, AnswerBroken
 from api.failures import Dialect
 from familyai.errors import Unavailable
 from familyai.frame import Body, End, Start
-from familyai.job import Job
+from tests.support import a_job
 
-JOB = Job(id="job-1", queue="chat", model="org/chat", member="ada", front="front-1", method="POST", path="/")
+JOB = a_job(id="job-1", queue="chat", model="org/chat")
 SSE = (b"Content-Type", b"text/event-stream")
 LOST = Unavailable("gone", code="worker_lost")
 

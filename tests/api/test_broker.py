@@ -1,8 +1,6 @@
 """The broker goes away and comes back under a front that serves."""
 
 import asyncio
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
@@ -14,15 +12,6 @@ from familyai.errors import Unavailable
 from familyai.settings import Settings
 from tests.api.support import SSE, ScriptedWorker, Served, until
 from tests.support import Broker
-
-
-@pytest.fixture
-def own_broker(tmp_path: Path) -> Iterator[Broker]:
-    """One that may be killed; it keeps what was written, as the household's own does."""
-    server = Broker(tmp_path)
-    server.start()
-    yield server
-    server.kill()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The contract's transport tests run over the real server, and over fakeredis, a second reading of Redis's rules."""
 
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 from fakeredis import FakeAsyncRedis
@@ -9,7 +8,6 @@ from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 
 from familyai.broker import connect
-from tests.support import Broker
 
 
 @pytest.fixture(params=["fake", "server"])
@@ -25,12 +23,3 @@ def broker_client(broker_url: str) -> Iterator[SyncRedis]:
     """For tests without a loop."""
     with SyncRedis.from_url(broker_url) as client:
         yield client
-
-
-@pytest.fixture
-def own_broker(tmp_path: Path) -> Iterator[Broker]:
-    """A broker that a test may kill."""
-    server = Broker(tmp_path)
-    server.start()
-    yield server
-    server.kill()

@@ -10,8 +10,9 @@ from redis.asyncio import Redis
 
 from familyai import keys
 from familyai.errors import DecodeError
-from familyai.job import JOB_VERSION, Job, encode_job, new_job_id
+from familyai.job import JOB_VERSION, Job, encode_job
 from familyai.jobs import Claim, JobStore, Record, State
+from tests.support import a_job
 
 QUEUE, WORKER, TTL_S = "chat-fast", "worker-1", 60.0
 
@@ -22,17 +23,7 @@ def jobs(any_redis: Redis) -> JobStore:
 
 
 def new_job() -> Job:
-    return Job(
-        id=new_job_id(),
-        queue=QUEUE,
-        model="org/model",
-        member="ada",
-        front="front-1",
-        method="POST",
-        path="/v1/chat/completions",
-        body=b"a prompt",
-        created_at_s=time.time() - 2,
-    )
+    return a_job(queue=QUEUE, body=b"a prompt", created_at_s=time.time() - 2)
 
 
 async def queued(jobs: JobStore) -> Job:

@@ -9,17 +9,12 @@ from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 
 from familyai import keys
-from familyai.job import Job
 from familyai.tasks import SERVE, celery_queue, make_app, task_message
+from tests.support import a_job
 
-JOB = Job(
-    id="job-1",
+JOB = a_job(
     queue="chat-fast",
-    model="org/model",
     member="Äda 'O\"Hara",
-    front="front-1",
-    method="POST",
-    path="/v1/chat/completions",
     headers=(("accept", "secret header"),),
     body=b"secret prompt",
 )
@@ -58,7 +53,7 @@ async def test_what_is_left_out_of_the_comparison_is_there(sent: bytes) -> None:
 def test_it_names_the_job_and_no_content() -> None:
     message = task_message(JOB)
     everything = message.encode() + base64.b64decode(json.loads(message)["body"])
-    assert b"job-1" in everything
+    assert JOB.id.encode() in everything
     assert b"secret" not in everything
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from familyai.errors import DecodeError
 from familyai.frame import FRAME_VERSION, Body, End, Failed, Start, Tokens, decode_frames, encode_frames
 from familyai.job import JOB_VERSION, Job, decode_job, encode_job, new_job_id
+from tests.support import a_job
 
 Decode = Callable[[bytes], Any]
 
@@ -41,7 +42,7 @@ jobs = st.builds(
     width=counts,
     created_at_s=seconds,
 )
-JOB = Job(id="job-1", queue="q", model="m", member="ada", front="f", method="POST", path="/", body=b"body")
+JOB = a_job(body=b"body")
 BATCH = (
     Start("job-1", 1, 0, 200, ((b"content-type", b"text/event-stream"),), "w", 0.5),
     Body("job-1", 1, 1, b"data: {}\n\n", Tokens(prompt=3, ids=((7, 8), (9,)))),

@@ -4,17 +4,12 @@ from typing import Any
 import pytest
 
 from familyai.frame import Body, End, Failed, Frame, Start
-from familyai.job import Job
 from familyai.jobs import Claim
+from tests.support import a_job
 from workers.exchange import MAX_BODY_BYTES, Exchange
 
-JOB = Job(
+JOB = a_job(
     id="job-1",
-    queue="q",
-    model="m",
-    member="anna",
-    front="f",
-    method="POST",
     path="/v1/chat/completions?a=b%20c",
     headers=(("Content-Type", "application/json"),),
 )

@@ -1,14 +1,13 @@
 import asyncio
-import time
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
 from familyai import keys
-from familyai.job import Job, new_job_id
 from familyai.jobs import JobStore
 from familyai.registry import WorkerRegistry
+from tests.support import a_job
 from workers.engines import Engine
 from workers.pulse import Pulse
 
@@ -30,9 +29,7 @@ def jobs(redis: Redis) -> JobStore:
 
 
 async def claimed(jobs: JobStore) -> str:
-    job = Job(
-        id=new_job_id(), queue="q", model="m", member="a", front="f", method="POST", path="/", created_at_s=time.time()
-    )
+    job = a_job()
     await jobs.enqueue(job)
     await jobs.claim(job.id, "q", "w")
     return job.id

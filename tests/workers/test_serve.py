@@ -1,5 +1,4 @@
 import asyncio
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +9,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from familyai import keys
 from familyai.blobs import BlobStore
 from familyai.frame import Body, End, Failed, Frame, Start
-from familyai.job import Job, new_job_id
+from familyai.job import Job
 from familyai.jobs import JobStore, State
+from tests.support import a_job
 from workers.engines import Engine
 from workers.serve import Server
 
@@ -45,17 +45,7 @@ def serving(redis: Redis, jobs: JobStore, blobs: BlobStore, frames: list[Frame])
 
 @pytest.fixture
 async def job(jobs: JobStore) -> Job:
-    made = Job(
-        id=new_job_id(),
-        queue="q",
-        model="m",
-        member="anna",
-        front="f",
-        method="POST",
-        path="/",
-        body=b"hello",
-        created_at_s=time.time(),
-    )
+    made = a_job(body=b"hello")
     await jobs.enqueue(made)
     return made
 
@@ -81,11 +71,9 @@ async def test_a_body_in_the_blob_store(
     serving: MakeServer, jobs: JobStore, blobs: BlobStore, frames: list[Frame]
 ) -> None:
     await blobs.put("big", b"from the store")
-    job = Job(
-        id="j", queue="q", model="m", member="a", front="f", method="POST", path="/", body_ref="big", created_at_s=1.0
-    )
+    job = a_job(body_ref="big")
     await jobs.enqueue(job)
-    await serving(mirror).serve("j")
+    await serving(mirror).serve(job.id)
     assert b"".join(frame.data for frame in frames if isinstance(frame, Body)) == b"from the store"
     with pytest.raises(FileNotFoundError):
         await blobs.get("big")
@@ -94,9 +82,9 @@ async def test_a_body_in_the_blob_store(
 async def test_a_body_that_is_gone_fails_the_job_alone(
     serving: MakeServer, jobs: JobStore, frames: list[Frame]
 ) -> None:
-    job = Job(id="j", queue="q", model="m", member="a", front="f", method="POST", path="/", body_ref="no")
+    job = a_job(body_ref="no")
     await jobs.enqueue(job)
-    await serving(mirror).serve("j")
+    await serving(mirror).serve(job.id)
     assert isinstance(frames[-1], Failed)
     assert await state(jobs, job) is State.FAILED
 
