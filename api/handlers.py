@@ -30,7 +30,10 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     """Starlette's own: no such path, or a path that has no such method."""
     raised = cast(HTTPException, error)
     if raised.status_code == 404:
-        return refusal(request, NotFound(f"there is nothing at {request.url.path}", code="unknown_path"))
+        return refusal(
+            request,
+            NotFound(f"there is nothing at {request.url.path}; what there is: /openapi.json", code="unknown_path"),
+        )
     failure = BadRequest(raised.detail, code="method_not_allowed" if raised.status_code == 405 else None)
     return refusal(request, failure, status=raised.status_code, headers=dict(raised.headers or {}))
 

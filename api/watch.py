@@ -78,13 +78,18 @@ def _allowed_s(trouble: Trouble, limits: Limits) -> float:
 def _failure(trouble: Trouble, limits: Limits) -> Unavailable:
     match trouble:
         case Trouble.NO_WORKER:
-            message = f"no worker has served this model for {limits.no_worker_wait_s:g} s"
+            waited = f"no worker has served this model for {limits.no_worker_wait_s:g} s"
+            message = f"{waited}; if it is starting, ask again in a minute"
             return Unavailable(message, code="no_worker", retry_after_s=10)
         case Trouble.QUEUED:
             message = f"the request waited its {limits.queue_wait_s:g} s and was not begun"
             return Unavailable(message, code="queue_timeout", retry_after_s=10)
         case Trouble.WORKER_LOST:
-            return Unavailable("the worker died while it answered", code="worker_lost", retry_after_s=1)
+            return Unavailable(
+                "the worker died while it answered; another takes its place by itself, so ask again",
+                code="worker_lost",
+                retry_after_s=1,
+            )
         case Trouble.ENDED:
             return Unavailable("the end of the answer was lost on its way", code="reply_lost", retry_after_s=1)
 

@@ -88,7 +88,9 @@ class Limits(_Frozen):
         gt=0,
         description="Answers one request may ask for at once (n x prompts, or embedding inputs / 32, rounded up).",
     )
-    no_worker_wait_s: float = Field(30, ge=0, description="How long a request waits for a queue that has no worker.")
+    no_worker_wait_s: float = Field(
+        90, ge=0, description="How long a request waits for a queue that has no worker: a little over a model's load."
+    )
     queue_wait_s: float = Field(600, gt=0, description="How long a request waits in the queue at most.")
     record_ttl_s: float = Field(3600, gt=0, description="How long a job's record is kept after it was last written.")
     drain_s: float = Field(30, gt=0, description="How long a stopping worker or front lets running answers finish.")
