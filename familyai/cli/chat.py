@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from familyai.cli import stack
-from familyai.cli.console import out
+from familyai.cli.console import out, own_command
 from familyai.errors import FamilyAIError
 from familyai.settings import Settings, load_settings
 
@@ -59,7 +59,9 @@ class Conversation:
                     if chunk.choices and chunk.choices[0].delta.content:
                         yield chunk.choices[0].delta.content
         except openai.APIConnectionError as error:
-            raise ChatFailed(f"nobody answers at {self._client.base_url}; start FamilyAI with: familyai up") from error
+            raise ChatFailed(
+                f"nobody answers at {self._client.base_url}; start FamilyAI with: {own_command()} up"
+            ) from error
         except openai.APIError as error:
             raise ChatFailed(api_message(error.body) or error.message) from error
 
@@ -114,7 +116,7 @@ def _client(settings: Settings) -> "OpenAI":
 
     key = settings.api_key.get_secret_value()
     if not key:
-        raise ChatFailed("no key: start FamilyAI with familyai up, or set FAMILYAI_URL and FAMILYAI_API_KEY")
+        raise ChatFailed(f"no key: start FamilyAI with {own_command()} up, or set FAMILYAI_URL and FAMILYAI_API_KEY")
     here = stack.is_loopback(urlsplit(settings.client_url).hostname or "")
     return openai.OpenAI(
         base_url=f"{settings.client_url}/v1",

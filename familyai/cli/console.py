@@ -1,7 +1,12 @@
-"""What people see: two consoles, and the lines of processes that start."""
+"""What people see: two consoles, the lines of processes that start, and the command as they can type it."""
 
+import os
+import shlex
+import shutil
+import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console
@@ -15,6 +20,7 @@ from familyai.cli.supervisor import Phase, ProcessState
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
+COMMAND = "familyai"
 HEARTBEAT_S = 15.0
 WHEN_STOPPING = frozenset({Phase.WAITING, Phase.HEALTHY})
 _MARKS = {
@@ -95,6 +101,17 @@ def table(*headers: str) -> Table:
     for header in headers:
         made.add_column(header, overflow="fold")
     return made
+
+
+def own_command() -> str:
+    """As the person can type it here: `familyai` where it is on the path, else where it lies."""
+    typed = Path(sys.argv[0])
+    own = typed if typed.name == COMMAND and typed.is_file() else Path(sys.prefix, "bin", COMMAND)
+    on_path = shutil.which(COMMAND)
+    if not own.is_file() or (on_path and own.samefile(on_path)):
+        return COMMAND
+    path = min(os.path.relpath(own), str(own.absolute()), key=len)
+    return shlex.quote(path if os.sep in path else f"./{path}")
 
 
 def warn(words: str) -> None:

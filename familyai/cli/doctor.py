@@ -13,7 +13,7 @@ import psutil
 
 from familyai.catalogue import Engine, Profile, load_profile, peak_memory_gb
 from familyai.cli import plan, session, stack
-from familyai.cli.console import out, table
+from familyai.cli.console import out, own_command, table
 from familyai.cli.home import Home
 from familyai.cli.probes import Health, HttpProbe, PingProbe
 from familyai.errors import ConfigurationError
@@ -132,7 +132,7 @@ def _models(profile: Profile, home: Home) -> Iterator[Finding]:
         if model.wheel_file:
             folder = home.models / model.model.replace("/", "--")
             words = f"{model.model} is {'converted' if folder.is_dir() else 'not converted yet'}"
-            yield Finding(f"model of {queue}", folder.is_dir() or None, words, "familyai up does it, once.")
+            yield Finding(f"model of {queue}", folder.is_dir() or None, words, f"{own_command()} up does it, once.")
 
 
 def _ports(settings: Settings, profile: Profile, home: Home, own_broker: bool) -> Finding:
@@ -147,13 +147,14 @@ def _ports(settings: Settings, profile: Profile, home: Home, own_broker: bool) -
 
 def _running(settings: Settings, home: Home) -> Iterator[Finding]:
     if not home.held():
-        yield Finding("running", None, "FamilyAI does not run from here", "Start it with: familyai up")
+        yield Finding("running", None, "FamilyAI does not run from here", f"Start it with: {own_command()} up")
         return
+    familyai = own_command()
     broker, ready, key = asyncio.run(_ask(settings, home))
     yield Finding("broker answers", broker.healthy, broker.words, f"Read {home.log('broker')}")
-    yield Finding("front is ready", ready.healthy, ready.words, "familyai status says which process is at fault.")
+    yield Finding("front is ready", ready.healthy, ready.words, f"{familyai} status says which process is at fault.")
     yield Finding(
-        "key works", key.healthy, key.words, f"familyai down, remove {home.env}, familyai up: makes a new one."
+        "key works", key.healthy, key.words, f"{familyai} down, remove {home.env}, {familyai} up: makes a new one."
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from familyai.cli import console, session
-from familyai.cli.console import out
+from familyai.cli.console import out, own_command
 from familyai.errors import BadRequest
 from familyai.members import Member, MemberStore, Role
 from familyai.settings import load_settings
@@ -39,13 +39,15 @@ async def show() -> None:
     for member in everyone:
         since = time.strftime("%Y-%m-%d", time.localtime(member.created_at_s))
         made.add_row(member.name, member.role, f"fai-{member.key_id}-…", since)
-    out.print(made if everyone else "There is no member yet; add one with: familyai member add NAME")
+    out.print(made if everyone else f"There is no member yet; add one with: {own_command()} member add NAME")
 
 
 def refuse_last_admin(everyone: list[Member], name: str) -> None:
     """Raises BadRequest."""
     if [member.name for member in everyone if member.role is Role.ADMIN] == [name]:
-        raise BadRequest(f"'{name}' is the last admin; make another one first: familyai member add NAME --role admin")
+        raise BadRequest(
+            f"'{name}' is the last admin; make another one first: {own_command()} member add NAME --role admin"
+        )
 
 
 @asynccontextmanager
@@ -58,4 +60,5 @@ def _show_key(member: Member, key: str) -> None:
     url = load_settings().client_url
     out.print(f"The key of {member.name} ({member.role}), shown this once:\n\n  {key}\n", markup=False, soft_wrap=True)
     out.print(f"Any OpenAI client takes it: base URL {url}/v1. In a terminal:\n", markup=False, soft_wrap=True)
-    out.print(f'  FAMILYAI_URL={url} FAMILYAI_API_KEY={key} familyai chat "Hello!"', markup=False, soft_wrap=True)
+    command = f'FAMILYAI_URL={url} FAMILYAI_API_KEY={key} {own_command()} chat "Hello!"'
+    out.print(f"  {command}", markup=False, soft_wrap=True)

@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from familyai.broker import BROKER_ERRORS, connect
 from familyai.cli import state
+from familyai.cli.console import own_command
 from familyai.cli.home import Home
 from familyai.errors import FamilyAIError
 from familyai.settings import Settings, load_settings
@@ -40,7 +41,7 @@ async def broker(settings: Settings) -> AsyncIterator[Redis]:
     """A client of the stack's broker. Raises NotRunning when there is none, or none that answers."""
     url = settings.broker_url.get_secret_value()
     if not url:
-        raise NotRunning(f"no broker is known in {settings.home.resolve()}; start FamilyAI with: familyai up")
+        raise NotRunning(f"no broker is known in {settings.home.resolve()}; start FamilyAI with: {own_command()} up")
     redis = connect(url)
     try:
         yield redis
@@ -48,7 +49,7 @@ async def broker(settings: Settings) -> AsyncIterator[Redis]:
         where = urlsplit(url)
         raise NotRunning(
             f"the broker at {where.hostname}:{where.port} does not answer ({type(error).__name__}); "
-            "familyai status says more, familyai up starts it"
+            f"{own_command()} status says more, {own_command()} up starts it"
         ) from error
     finally:
         await redis.aclose()

@@ -9,7 +9,7 @@ import orjson
 
 from familyai.catalogue import Profile, load_profile
 from familyai.cli import console, session, stack, state
-from familyai.cli.console import out
+from familyai.cli.console import out, own_command
 from familyai.cli.home import Home
 from familyai.cli.plan import has_engine
 from familyai.cli.probes import Health
@@ -110,7 +110,7 @@ async def _queues(settings: Settings, profile: Profile) -> list[QueueStatus] | N
 
 def _print(found: Status, home: Home) -> None:
     if not found.processes:
-        out.print(f"FamilyAI does not run from {home.root}. Start it with: familyai up", soft_wrap=True)
+        out.print(f"FamilyAI does not run from {home.root}. Start it with: {own_command()} up", soft_wrap=True)
         return
     out.print(f"profile [bold]{found.profile}[/], {found.phase}\n")
     processes = console.table("process", "pid", "up for", "restarts", "health")

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from familyai import logs
 from familyai.cli import console, stack, state, status
-from familyai.cli.console import out, warn
+from familyai.cli.console import out, own_command, warn
 from familyai.cli.down import end_leftovers
 from familyai.cli.home import Home, start_log, tail
 from familyai.cli.plan import CannotStart, Plan, check_ports, make_plan, memory_table
@@ -114,14 +113,14 @@ async def _prove(plan: Plan) -> int:
     try:
         await self_check(plan.stack.url, plan.home.api_key(), plan.profile)
     except SelfCheckFailed as error:
-        console.err.print(f"[red]{error}[/]\nIt still runs: familyai doctor looks closer.", soft_wrap=True)
+        console.err.print(f"[red]{error}[/]\nIt still runs: {own_command()} doctor looks closer.", soft_wrap=True)
         return 1
     _what_next(plan)
     return 0
 
 
 def _what_next(plan: Plan) -> None:
-    env, familyai = os.path.relpath(plan.home.env), _own_command()
+    env, familyai = os.path.relpath(plan.home.env), own_command()
     out.print(
         f"""
 [bold]Ready.[/] Try next:
@@ -140,13 +139,6 @@ def _what_next(plan: Plan) -> None:
     )
 
 
-def _own_command() -> str:
-    """As the person can type it here: `familyai` where it is on the path, else where it lies."""
-    own = Path(sys.argv[0])
-    on_path = shutil.which(own.name)
-    return own.name if on_path and Path(on_path).samefile(own) else os.path.relpath(own)
-
-
 def _detached(plan: Plan) -> int:
     daemon = _start_daemon(plan)
     try:
@@ -159,7 +151,7 @@ def _detached(plan: Plan) -> int:
     if failure:
         return _say_failed(*failure)
     code = asyncio.run(_prove(plan))
-    out.print(f"\nFamilyAI runs in the background; {_own_command()} down stops it.")
+    out.print(f"\nFamilyAI runs in the background; {own_command()} down stops it.")
     return code
 
 

@@ -1,6 +1,8 @@
 """What a person reads while waiting, where no terminal can redraw lines."""
 
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -48,3 +50,33 @@ def test_markup_in_words_is_just_text(capsys: pytest.CaptureFixture[str]) -> Non
     with console.Progress() as progress:
         progress.update([state(Phase.FAILED, "[/red] exit")])
     assert capsys.readouterr().out == "front: [/red] exit\n"
+
+
+@pytest.fixture
+def venv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An installation's `bin`, with the command in it and not on the path."""
+    folder = tmp_path / ".venv" / "bin"
+    folder.mkdir(parents=True)
+    (folder / "familyai").touch(mode=0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "prefix", str(folder.parent))
+    monkeypatch.setattr(sys, "argv", [str(folder / "familyai"), "status"])
+    return folder
+
+
+def test_the_command_is_named_as_it_can_be_typed(venv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert console.own_command() == ".venv/bin/familyai"
+    monkeypatch.chdir(venv)
+    assert console.own_command() == "./familyai"
+    monkeypatch.setenv("PATH", str(venv))
+    assert console.own_command() == "familyai"
+
+
+def test_the_command_of_this_installation_is_found_however_python_was_started(
+    venv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["-m"])
+    assert console.own_command() == ".venv/bin/familyai"
+    (venv / "familyai").unlink()
+    assert console.own_command() == "familyai"
