@@ -6,6 +6,7 @@ import time
 
 import msgspec
 import orjson
+from rich.markup import escape
 
 from familyai.catalogue import Profile, load_profile
 from familyai.cli import console, session, stack, state
@@ -17,6 +18,8 @@ from familyai.cli.supervisor import ProcessState
 from familyai.jobs import JobStore
 from familyai.registry import WorkerRegistry
 from familyai.settings import Settings
+
+NOT_HEALTHY = "not healthy"
 
 
 class ProcessStatus(msgspec.Struct, frozen=True):
@@ -36,7 +39,7 @@ class QueueStatus(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """`queues` is None when the broker does not answer."""
+    """`phase` is the supervisor's, but `not healthy` where a row is not; `queues` is None without a broker."""
 
     healthy: bool
     phase: str
@@ -69,16 +72,31 @@ async def status_of(settings: Settings, home: Home) -> Status:
     healths = await asyncio.gather(*(probes[process.name]() for process in known))
     processes = [_process(process, health) for process, health in zip(known, healths, strict=True)]
     queues = await _queues(settings, profile) if running else None
-    healthy = running is not None and running.phase is state.StackPhase.HEALTHY and all(p.healthy for p in processes)
+    phase = phase_of(running.phase if running else None, all(p.healthy for p in processes) and queues is not None)
     return Status(
-        healthy=healthy and queues is not None,
-        phase=running.phase if running else "not running",
+        healthy=phase == state.StackPhase.HEALTHY,
+        phase=phase,
         profile=settings.profile,
         processes=processes,
         queues=queues,
         url=built.url,
         flower_url=built.flower_url,
     )
+
+
+def phase_of(supervisor: state.StackPhase | None, all_well: bool) -> str:
+    """The supervisor has seen everything healthy once; how it is now is what was found just now."""
+    if supervisor is None:
+        return "not running"
+    return NOT_HEALTHY if supervisor is state.StackPhase.HEALTHY and not all_well else supervisor
+
+
+def headline(found: Status) -> str:
+    """The phase, and what the rows below it say of those that are not healthy."""
+    if found.phase != NOT_HEALTHY:
+        return found.phase
+    wrong = [f"{process.name} ({process.health})" for process in found.processes if not process.healthy]
+    return f"{NOT_HEALTHY}: {', '.join(wrong) or 'the broker does not answer'}"
 
 
 def _process(process: ProcessState, health: Health) -> ProcessStatus:
@@ -112,7 +130,7 @@ def _print(found: Status, home: Home) -> None:
     if not found.processes:
         out.print(f"FamilyAI does not run from {home.root}. Start it with: {own_command()} up", soft_wrap=True)
         return
-    out.print(f"profile [bold]{found.profile}[/], {found.phase}\n")
+    out.print(f"profile [bold]{found.profile}[/], {escape(headline(found))}\n", soft_wrap=True)
     processes = console.table("process", "pid", "up for", "restarts", "health")
     for process in found.processes:
         mark = "[green]✓[/]" if process.healthy else "[red]✗[/]"
