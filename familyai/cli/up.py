@@ -17,7 +17,7 @@ from familyai.cli.plan import CannotStart, Plan, check_ports, make_plan, memory_
 from familyai.cli.selfcheck import SelfCheckFailed, self_check
 from familyai.cli.serve import Serving
 from familyai.cli.supervisor import StartFailed, cancelled
-from familyai.settings import settings_of_environment
+from familyai.settings import Settings, settings_of_environment
 
 POLL_S = 0.15
 
@@ -28,9 +28,7 @@ def up(profile: str | None, detach: bool) -> int:
     home = Home(settings.home)
     home.make()
     if home.held():
-        out.print(f"FamilyAI runs already from {home.root}.\n", soft_wrap=True)
-        status.show(as_json=False)
-        return 0
+        return _runs_already(settings, home)
     if ended := state.load(home):
         end_leftovers(ended)
     plan = make_plan(settings, home)
@@ -38,6 +36,17 @@ def up(profile: str | None, detach: bool) -> int:
     check_ports(plan)
     _prepare_models(plan)
     return _detached(plan) if detach else _foreground(plan)
+
+
+def _runs_already(settings: Settings, home: Home) -> int:
+    """Shows what runs. Raises CannotStart where that is another profile than the one that was asked for."""
+    running = state.load(home)
+    profile = running.environment["FAMILYAI_PROFILE"] if running else settings.profile
+    if "profile" in settings.model_fields_set and profile != settings.profile:
+        raise CannotStart(f"FamilyAI runs already from {home.root} with profile {profile}; {own_command()} down first")
+    out.print(f"FamilyAI runs already from {home.root}.\n", soft_wrap=True)
+    status.show(as_json=False)
+    return 0
 
 
 def _introduce(plan: Plan) -> None:
