@@ -46,6 +46,7 @@ _ENQUEUE = """
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 redis.call('HSET', KEYS[1], 'job', ARGV[2], 'state', 'queued', 'attempt', 0, 'queue', ARGV[6])
 redis.call('PEXPIRE', KEYS[1], ARGV[5])
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', ARGV[4] - ARGV[5] / 1000)
 redis.call('ZADD', KEYS[2], ARGV[4], ARGV[1])
 redis.call('LPUSH', KEYS[3], ARGV[3])
 return 1
@@ -148,6 +149,10 @@ class JobStore:
             pipe.pexpire(keys.job(job_id), self._ttl_ms)
             pipe.hmget(keys.job(job_id), ["state", "worker"])
         return [_record(*fields) for fields in (await pipe.execute())[1::2]]
+
+    async def queued(self, queue: str) -> int:
+        """How many messages lie on the queue for a worker to take."""
+        return await self._redis.llen(queue)
 
     async def waiting(self, queue: str) -> int:
         """How many jobs of this queue nobody has claimed yet."""

@@ -11,6 +11,7 @@ import logging
 import re
 import sys
 import time
+import traceback
 from typing import Any
 
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "action", "color_message"}
@@ -38,6 +39,17 @@ class Formatter(logging.Formatter):
             )
         )
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 (logging's name)
+        """Where it was raised and of what type, not what it says: exceptions quote what they were given."""
+        lines, error = [], ei[1]
+        while error is not None:
+            lines += [
+                *traceback.format_tb(error.__traceback__),
+                f"{type(error).__module__}.{type(error).__qualname__}\n",
+            ]
+            error = error.__cause__ or error.__context__
+        return "".join(lines).rstrip()
 
 
 def configure(process: str, level: int = logging.INFO) -> None:

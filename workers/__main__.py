@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import sys
-from threading import Thread
+from threading import Timer
 from types import FrameType
 
 from familyai.catalogue import load_profile
@@ -13,16 +13,14 @@ from familyai.errors import ConfigurationError, FamilyAIError
 from familyai.logs import configure
 from familyai.settings import load_settings
 from workers.consumer import make_worker
-from workers.host import Host
+from workers.host import ENGINE_DIED, Host
 from workers.http import HealthServer
 
 log = logging.getLogger(__name__)
 
-ENGINE_DIED = 70
-
 
 def main() -> int:
-    """0 after a drain; 70 when the engine died; 1 when it could not start."""
+    """0 after a drain; 70 when the engine died or Celery stood still; 1 when it could not start."""
     arguments = _parse()
     configure(f"worker {arguments.queue}")
     signal.signal(signal.SIGTERM, _stop_loading)
@@ -47,24 +45,42 @@ def _run(queue: str, port: int) -> int:
         raise ConfigurationError(
             f"'{queue}' is no queue with a model of its own; those are: {', '.join(profile.models)}"
         )
-    host = Host(settings, profile, queue, on_dead=lambda: os.kill(os.getpid(), signal.SIGTERM))
+    host = Host(settings, profile, queue, on_dead=lambda: _end(profile.limits.drain_s))
     health = HealthServer(host, "127.0.0.1", port)
-    host.submit(health.serve())
+    health.start()
     try:
         host.load()
-        make_worker(settings.broker_url.get_secret_value(), host, profile.model(queue).slots).start()
-        return ENGINE_DIED if host.status == "dead" else 0
+        worker = make_worker(settings.broker_url.get_secret_value(), host, profile.model(queue).slots)
+        worker.start()
+        return ENGINE_DIED if host.status == "dead" else worker.exitcode or 0
     finally:
-        health.should_exit = True
         host.close()
+        health.stop()
 
 
 def _stop_loading(_signal: int, _frame: FrameType | None) -> None:
     sys.exit(0)
 
 
+def _end(drain_s: float) -> None:
+    """What still runs may finish; should Celery itself be stuck, the process ends all the same."""
+    last_resort = Timer(drain_s, os._exit, [ENGINE_DIED])
+    last_resort.daemon = True
+    last_resort.start()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _exit_code() -> int:
+    try:
+        return main()
+    except SystemExit as stopped:
+        return stopped.code if isinstance(stopped.code, int) else 0
+    except Exception as error:  # before the first job: its words are about the machine, not about anybody's prompt
+        log.exception(f"the worker failed: {error}", extra={"action": "worker.failed"})
+        return 1
+
+
 if __name__ == "__main__":
-    code = main()
+    code = _exit_code()
     logging.shutdown()
-    # An engine's library may have left non-daemon threads or children to join; all that matters is closed by now.
-    Thread(target=lambda: os._exit(code)).start()
+    os._exit(code)  # an engine's library may have left threads or children that an orderly exit would wait for

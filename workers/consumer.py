@@ -4,6 +4,7 @@ import logging
 from typing import Any
 
 from celery.apps.worker import Worker
+from celery.signals import worker_shutting_down
 
 from familyai.tasks import SERVE, make_app
 from workers.host import Host
@@ -22,6 +23,7 @@ def make_worker(broker_url: str, host: Host, slots: int) -> Worker:
     def serve(job_id: str, **_: Any) -> None:
         host.serve(job_id)
 
+    worker_shutting_down.connect(lambda **_: host.drain(), weak=False)
     return app.Worker(
         hostname=host.worker,
         pool_cls="threads",

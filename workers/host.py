@@ -6,9 +6,9 @@ import os
 import socket
 import threading
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any, TypeVar
 
 import uvloop
@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 CLOSE_TIMEOUT_S = 15.0
+ENGINE_DIED = 70
+"""The exit code that says: start me again (`EX_SOFTWARE` of sysexits.h)."""
 
 
 class Host:
@@ -39,12 +41,13 @@ class Host:
         self._settings = settings
         self._profile = profile
         self._on_dead = on_dead
+        self._closing = False
         self._server: Server | None = None
         self._registry: WorkerRegistry | None = None
         self._stack = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
         self._loop = uvloop.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="engine", daemon=True)
+        self._thread = threading.Thread(target=self._run_loop, name="engine", daemon=True)
         self._thread.start()
 
     @property
@@ -65,9 +68,18 @@ class Host:
             raise RuntimeError("serve before load")
         self.submit(self._server.serve(job_id)).result()
 
+    def drain(self) -> None:
+        """No new jobs come from now on; the running ones finish."""
+        self.status = "stopping" if self.status == "ok" else self.status
+
     def close(self) -> None:
-        """Frees what the engine holds; gives up on a stuck one after `CLOSE_TIMEOUT_S`, so that the process can end."""
-        self.status = "stopping"
+        """Frees what the engine holds; gives up on a stuck one after `CLOSE_TIMEOUT_S`, so that the process can end.
+
+        A loading engine is not waited for: its processes die with this one.
+        """
+        self._closing = True
+        if self.status == "loading":
+            return
         try:
             self.submit(self._close()).result(CLOSE_TIMEOUT_S)
         except TimeoutError:
@@ -80,41 +92,53 @@ class Host:
         broker_url = self._settings.broker_url.get_secret_value()
         redis = connect(broker_url)
         self._stack.push_async_callback(redis.aclose)
-        engine = await self._stack.enter_async_context(find_engine(model)(model, self._settings.home))
+        opening = find_engine(model)(model, self._profile.limits, self._settings.home)
+        engine = await self._stack.enter_async_context(opening)
         jobs = JobStore(redis, self._profile.limits.record_ttl_s)
         self._registry = WorkerRegistry(redis)
         self._server = Server(self.queue, self.worker, redis, BlobStore(self._settings.blobs), jobs, engine)
-        pulse = Pulse(self.queue, self.worker, self._server, engine, jobs, self._registry, self._die)
+        pulse = Pulse(self.queue, self.worker, model.slots, self._server, engine, jobs, self._registry, self._is_dead)
         self._start(self._server.outbox.run(), pulse.control(broker_url).run(), pulse.run())
         self.status = "ok"
         log.info("engine loaded", extra={"action": "engine.loaded", "queue": self.queue, "model": model.model})
 
-    def _start(self, *coroutines: Coroutine[Any, Any, None]) -> None:
-        self._tasks += [self._loop.create_task(coroutine) for coroutine in coroutines]
+    def _run_loop(self) -> None:
+        try:
+            self._loop.run_forever()
+        finally:
+            if not self._closing:  # the engine's library called for an exit; nobody could be served any more
+                log.critical("the engine's loop has ended", extra={"action": "engine.loop_ended", "queue": self.queue})
+                os._exit(ENGINE_DIED)
 
-    def _die(self) -> None:
-        self.status = "dead"
-        self._on_dead()
+    def _start(self, *coroutines: Coroutine[Any, Any, None]) -> None:
+        self._tasks = [self._loop.create_task(coroutine) for coroutine in coroutines]
+        for task in self._tasks:
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """None of them ends while the worker lives: without its outbox or pulse it would fail its clients silently."""
+        if not self._closing and not task.cancelled() and (error := task.exception()) is not None:
+            log.critical("a part of the worker failed", exc_info=error, extra={"action": "worker.broken"})
+            self._is_dead()
+
+    def _is_dead(self) -> None:
+        if self.status == "ok":
+            self.status = "dead"
+            self._on_dead()
 
     async def _close(self) -> None:
-        if self._server and self._registry:
-            await self._leave(self._server, self._registry)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._server:
+            await self._server.outbox.flushed()
+        await _cancel(self._tasks)
+        if self._registry:
+            with suppress(*BROKER_ERRORS):  # else the entry lapses by itself
+                await self._registry.leave(self.queue, self.worker)
         await self._stack.aclose()
-        await _cancel_the_rest()
-
-    async def _leave(self, server: Server, registry: WorkerRegistry) -> None:
-        try:
-            await server.outbox.flushed()
-            await registry.leave(self.queue, self.worker)
-        except BROKER_ERRORS:
-            return  # the entry lapses by itself
+        await _cancel(asyncio.all_tasks() - {asyncio.current_task()})
 
 
-async def _cancel_the_rest() -> None:
-    rest = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in rest:
+async def _cancel(tasks: Iterable[asyncio.Task[Any] | None]) -> None:
+    cancelled = [task for task in tasks if task is not None]
+    for task in cancelled:
         task.cancel()
-    await asyncio.gather(*rest, return_exceptions=True)
+    await asyncio.gather(*cancelled, return_exceptions=True)

@@ -2,18 +2,19 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from redis.asyncio import Redis
 
 from familyai import keys
 from familyai.broker import BROKER_ERRORS
-from familyai.frame import Frame, encode_frames
+from familyai.frame import Body, Frame, encode_frames
 from workers import metrics
 
 log = logging.getLogger(__name__)
 
 Pending = dict[str, list[Frame]]
+MAX_MESSAGE_BYTES = 1_000_000
 
 
 class Outbox:
@@ -53,9 +54,10 @@ class Outbox:
         await self._empty.wait()
 
     async def _publish(self, pending: Pending) -> None:
+        messages = [(front, batch) for front, frames in pending.items() for batch in batches(frames)]
         pipe = self._redis.pipeline(transaction=False)
-        for front, frames in pending.items():
-            pipe.publish(keys.reply(front), encode_frames(tuple(frames)))
+        for front, batch in messages:
+            pipe.publish(keys.reply(front), encode_frames(batch))
         try:
             heard = await pipe.execute()
         except BROKER_ERRORS as error:
@@ -63,12 +65,26 @@ class Outbox:
             metrics.frames_lost.inc(lost)
             log.warning("frames lost", extra={"action": "frames.lost", "frames": lost, "reason": type(error).__name__})
             return
-        self._account(pending, heard)
+        self._account([batch for _, batch in messages], heard)
 
-    def _account(self, pending: Pending, heard: list[int]) -> None:
-        metrics.messages.inc(len(pending))
-        for frames, listeners in zip(pending.values(), heard, strict=True):
+    def _account(self, sent: list[tuple[Frame, ...]], heard: list[int]) -> None:
+        metrics.messages.inc(len(sent))
+        for frames, listeners in zip(sent, heard, strict=True):
             metrics.frames.inc(len(frames))
             if listeners == 0:
                 for job_id in {frame.job_id for frame in frames}:
                     self._on_gone(job_id)
+
+
+def batches(frames: list[Frame]) -> Iterator[tuple[Frame, ...]]:
+    """All frames in one message, or in several of about `MAX_MESSAGE_BYTES`: a broker cuts off who is sent too much."""
+    batch: list[Frame] = []
+    size = 0
+    for frame in frames:
+        batch.append(frame)
+        size += len(frame.data) if isinstance(frame, Body) else 0
+        if size >= MAX_MESSAGE_BYTES:
+            yield tuple(batch)
+            batch, size = [], 0
+    if batch:
+        yield tuple(batch)

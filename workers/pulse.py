@@ -15,9 +15,12 @@ from workers.serve import Server
 
 log = logging.getLogger(__name__)
 
+STUCK_BEATS = 30
+"""So many beats in a row with messages on the queue and a slot free, and the consumer counts as stuck."""
+
 
 class Pulse:
-    """Beats while the engine is healthy; tells `on_dead` once when it no longer is.
+    """Beats while the worker can serve; tells `on_dead` once when it no longer can.
 
     Cancellations arrive at once on the control channel; each beat asks again, for a message may be missed.
     """
@@ -26,6 +29,7 @@ class Pulse:
         self,
         queue: str,
         worker: str,
+        slots: int,
         server: Server,
         engine: Engine,
         jobs: JobStore,
@@ -34,6 +38,8 @@ class Pulse:
     ) -> None:
         self._queue = queue
         self._worker = worker
+        self._slots = slots
+        self._idle_beats = 0
         self._server = server
         self._engine = engine
         self._jobs = jobs
@@ -46,8 +52,8 @@ class Pulse:
         )
 
     async def run(self) -> None:
-        """Until cancelled, or until the engine is dead."""
-        while self._engine.healthy():
+        """Until cancelled, until the engine is dead, or until Celery no longer takes the jobs that wait."""
+        while self._engine.healthy() and self._idle_beats < STUCK_BEATS:
             metrics.loaded.labels(self._queue).set(1)
             try:
                 await self._beat()
@@ -55,7 +61,8 @@ class Pulse:
                 log.warning("no heartbeat", extra={"action": "heartbeat.failed", "reason": type(error).__name__})
             await asyncio.sleep(HEARTBEAT_INTERVAL_S)
         metrics.loaded.labels(self._queue).set(0)
-        log.error("the engine is dead", extra={"action": "engine.dead", "queue": self._queue})
+        action = "engine.dead" if self._idle_beats < STUCK_BEATS else "consumer.stuck"
+        log.error("this worker can serve nobody", extra={"action": action, "queue": self._queue})
         self._on_dead()
 
     async def _beat(self) -> None:
@@ -64,3 +71,5 @@ class Pulse:
         for job_id, record in zip(running, await self._jobs.renew(running), strict=True):
             if record.state in (State.CANCELLED, None):
                 self._server.abandon(job_id)
+        stands_idle = len(running) < self._slots and await self._jobs.queued(self._queue) > 0
+        self._idle_beats = self._idle_beats + 1 if stands_idle else 0

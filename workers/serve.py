@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import uuid
+from collections import deque
 
 from redis.asyncio import Redis
 
@@ -18,7 +19,9 @@ from workers.outbox import Outbox
 
 log = logging.getLogger(__name__)
 
-CLAIM_RETRY_S = 0.5
+RETRY_S = 0.5
+FINISH_TRIES = 20
+EARLY_CANCELS = 256
 
 
 class Server:
@@ -31,7 +34,7 @@ class Server:
         self._jobs = jobs
         self._engine = engine
         self._running: dict[str, Exchange] = {}
-        self._claiming: set[str] = set()
+        self._early: deque[str] = deque(maxlen=EARLY_CANCELS)
         self.outbox = Outbox(redis, on_gone=self.abandon)
 
     @property
@@ -40,17 +43,16 @@ class Server:
 
     def abandon(self, job_id: str) -> None:
         """Nobody waits for this answer any more: the engine hears of it at once. Unknown jobs are no error."""
-        self._claiming.discard(job_id)
         exchange = self._running.get(job_id)
         if exchange is not None:
             exchange.leave()
+        else:
+            self._early.append(job_id)  # it may have overtaken the answer to our claim
 
     async def serve(self, job_id: str) -> None:
         """Runs one delivered job to its end. A job that is not ours to run (cancelled, ended, doubled) is dropped."""
-        self._claiming.add(job_id)
         claim = await self._claim(job_id)
         if claim is None:
-            self._claiming.discard(job_id)
             log.info("job dropped", extra={"action": "job.dropped", "job": job_id})
             return
         metrics.queue_wait.labels(self._queue).observe(claim.queue_wait_s)
@@ -69,22 +71,21 @@ class Server:
                 log.error("job unreadable", extra={"action": "job.unreadable", "job": job_id, "reason": str(error)})
                 return None
             except BROKER_ERRORS:
-                await asyncio.sleep(CLAIM_RETRY_S)  # the broker holds the record; without it there is nothing to run
+                await asyncio.sleep(RETRY_S)  # the broker holds the record; without it there is nothing to run
 
     async def _answer(self, claim: Claim) -> State:
         exchange = Exchange(claim, self._worker, lambda frame: self.outbox.put(claim.job.front, frame))
         self._running[claim.job.id] = exchange
-        if claim.job.id not in self._claiming:
-            exchange.leave()  # cancelled between the broker's claim and its answer
-        self._claiming.discard(claim.job.id)
+        if claim.job.id in self._early:
+            exchange.leave()
         try:
             await self._call_engine(claim, exchange)
-        except Exception as error:
+        except BaseException as error:  # a library's SystemExit or stray cancellation must not leave the client waiting
             log.exception("engine raised", extra={"action": "engine.raised", "job": claim.job.id})
             exchange.fail("engine_failed", f"The engine failed: {type(error).__name__}.")
             return State.FAILED
         finally:
-            del self._running[claim.job.id]
+            self._running.pop(claim.job.id, None)
             self._charge(exchange)
         if exchange.left:
             return State.CANCELLED
@@ -104,11 +105,21 @@ class Server:
         metrics.tokens.labels(self._queue, "generated").inc(exchange.meter.generated)
 
     async def _finish(self, claim: Claim, state: State) -> None:
+        """Tried for a while: a job that nobody records as ended would count as running until its record expires."""
+        for _ in range(FINISH_TRIES):
+            try:
+                await self._jobs.finish(claim.job.id, claim.attempt, state)
+                break
+            except BROKER_ERRORS as error:
+                reason = type(error).__name__
+                log.warning("not recorded", extra={"action": "job.unrecorded", "job": claim.job.id, "reason": reason})
+                await asyncio.sleep(RETRY_S)
+        if claim.job.body_ref:
+            await self._forget(claim.job.body_ref)
+
+    async def _forget(self, body_ref: str) -> None:
         try:
-            await self._jobs.finish(claim.job.id, claim.attempt, state)
-            if claim.job.body_ref:
-                await self._blobs.delete(claim.job.body_ref)
-        except BROKER_ERRORS as error:
-            log.warning(
-                "end not recorded", extra={"action": "job.unrecorded", "job": claim.job.id, "reason": str(error)}
-            )
+            await self._blobs.delete(body_ref)
+        except OSError as error:
+            reason = type(error).__name__
+            log.warning("a body stays", extra={"action": "blob.not_deleted", "blob": body_ref, "reason": reason})

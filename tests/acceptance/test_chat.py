@@ -134,6 +134,18 @@ def test_a_tool_that_must_be_called(client: openai.OpenAI) -> None:
     jsonschema.validate(json.loads(call.function.arguments), schema)
 
 
+def test_one_members_odd_schema_breaks_nobodys_tools(client: openai.OpenAI) -> None:
+    """vLLM left alone would choose a grammar backend for it that cannot do tool calls, and keep that for everybody."""
+    schema = {"type": "object", "properties": {"age": {"type": "integer", "multipleOf": 5}}, "required": ["age"]}
+    with pytest.raises(openai.BadRequestError):
+        client.chat.completions.create(
+            model="auto",
+            messages=ask("How old?"),
+            response_format={"type": "json_schema", "json_schema": {"name": "age", "schema": schema}},
+        )
+    test_a_tool_that_must_be_called(client)
+
+
 def test_eight_at_once_get_their_own_answers(client: openai.OpenAI) -> None:
     def answer(country: str) -> str:
         stream = client.chat.completions.create(

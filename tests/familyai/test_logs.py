@@ -74,3 +74,22 @@ def test_configure_leaves_one_handler_on_stderr(capsys: pytest.CaptureFixture[st
     finally:
         logging.root.handlers[:], logging.root.level = before, level
         logging.captureWarnings(False)
+
+
+def test_an_exceptions_own_words_stay_out_of_the_log() -> None:
+    """They quote what they were given: pydantic's contain the input."""
+    try:
+        try:
+            raise KeyError("my secret diary")
+        except KeyError as error:
+            raise ValueError("it says: my secret diary") from error
+    except ValueError:
+        made = record("engine raised", action="engine.raised")
+        made.exc_info = sys.exc_info()
+    text = logs.Formatter("worker").format(made)
+    assert "builtins.ValueError" in text
+    assert "builtins.KeyError" in text
+    assert "raise ValueError" in text
+    assert "my secret diary" not in text.replace('ValueError("it says: my secret diary")', "").replace(
+        'KeyError("my secret diary")', ""
+    )

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 
 import httpx
 import psutil
@@ -14,7 +15,7 @@ from familyai.jobs import State
 from familyai.registry import WorkerRegistry
 from tests.integration.conftest import Caller, Process, StartProcess
 from tests.support import Broker, wait_until
-from workers.__main__ import ENGINE_DIED
+from workers.host import ENGINE_DIED
 
 
 async def until(condition, what: str) -> None:  # type: ignore[no-untyped-def]
@@ -121,6 +122,16 @@ def test_an_unknown_queue_is_a_clear_error(start_process: StartProcess) -> None:
     log = process.log.read_text()
     assert "no-such-queue" in log
     assert "Traceback" not in log
+
+
+def test_a_taken_port_is_a_clear_error_before_anything_loads(start_process: StartProcess) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        process = start_process("workers", "chat-fast", "--port", "PORT", port=port, healthy=False)
+        assert process.popen.wait(30) == 1
+    assert f"port {port} of the worker is taken" in process.log.read_text()
 
 
 async def _state(caller: Caller, job_id: str, state: State) -> bool:

@@ -7,7 +7,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from familyai import keys
 from familyai.frame import Body, Frame, decode_frames
-from workers.outbox import Outbox
+from workers.outbox import Outbox, batches
 
 
 class Wire:
@@ -98,3 +98,10 @@ async def test_jobs_of_a_front_that_left_are_reported(outbox: Outbox, wire: Wire
     outbox.put("f", frame("b", 0))
     await outbox.flushed()
     assert sorted(gone) == ["a", "b"]
+
+
+def test_a_message_stays_small_enough_for_any_broker() -> None:
+    large = [Body("a", 1, seq, b"x" * 400_000) for seq in range(7)]
+    sent = list(batches(large))
+    assert [frame for batch in sent for frame in batch] == large
+    assert [len(batch) for batch in sent] == [3, 3, 1]

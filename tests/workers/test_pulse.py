@@ -39,7 +39,7 @@ def pulse(redis: Redis, jobs: JobStore, server: Any, healthy: Any = lambda: True
     async def app(scope: Any, receive: Any, send: Any) -> None:
         return
 
-    return Pulse("q", "w", server, Engine(app, healthy), jobs, WorkerRegistry(redis), on_dead)
+    return Pulse("q", "w", 2, server, Engine(app, healthy), jobs, WorkerRegistry(redis), on_dead)
 
 
 async def test_a_beat_makes_the_worker_known_and_keeps_records_alive(redis: Redis, jobs: JobStore) -> None:
@@ -78,3 +78,22 @@ async def test_a_broker_that_is_gone_does_not_stop_the_pulse(jobs: JobStore, red
     made._registry = Gone()  # type: ignore[assignment]
     await asyncio.wait_for(made.run(), 10)
     assert beats == 1
+
+
+async def test_messages_that_nobody_takes_while_slots_are_free_count_as_a_stuck_consumer(
+    redis: Redis, jobs: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.pulse.STUCK_BEATS", 2)
+    monkeypatch.setattr("workers.pulse.HEARTBEAT_INTERVAL_S", 0.01)
+    await jobs.enqueue(a_job())
+    stuck = asyncio.Event()
+    await asyncio.wait_for(pulse(redis, jobs, Running(), on_dead=stuck.set).run(), 10)
+    assert stuck.is_set()
+
+
+async def test_a_full_worker_is_not_stuck(redis: Redis, jobs: JobStore) -> None:
+    running = [await claimed(jobs) for _ in range(2)]
+    await jobs.enqueue(a_job())
+    made = pulse(redis, jobs, Running(*running))
+    await made._beat()
+    assert made._idle_beats == 0

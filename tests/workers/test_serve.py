@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -120,6 +121,53 @@ async def test_an_engine_that_raises_before_the_first_byte(
     assert isinstance(failed, Failed)
     assert "secret" not in failed.message
     assert await state(jobs, job) is State.FAILED
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError, SystemExit])
+async def test_not_even_an_exit_of_the_engine_leaves_the_client_waiting(
+    serving: MakeServer, jobs: JobStore, job: Job, frames: list[Frame], error: type[BaseException]
+) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise error
+
+    await serving(app).serve(job.id)
+    assert isinstance(frames[-1], Failed)
+    assert await state(jobs, job) is State.FAILED
+
+
+async def test_an_end_is_recorded_once_the_broker_is_back(
+    serving: MakeServer, jobs: JobStore, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish, tries = jobs.finish, 0
+
+    async def sometimes(*arguments: Any) -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise ConnectionError("gone")
+        await finish(*arguments)
+
+    monkeypatch.setattr(jobs, "finish", sometimes)
+    monkeypatch.setattr("workers.serve.RETRY_S", 0.01)
+    await serving(mirror).serve(job.id)
+    assert await state(jobs, job) is State.DONE
+
+
+async def test_a_doubled_delivery_does_not_cancel_the_one_that_runs(
+    serving: MakeServer, jobs: JobStore, job: Job, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second delivery's claim is answered first, with nothing, while the first one's answer is on its way."""
+    server, claim = serving(mirror), jobs.claim
+
+    async def late(*arguments: Any) -> Any:
+        won = await claim(*arguments)
+        if won is not None:
+            await server.serve(job.id)
+        return won
+
+    monkeypatch.setattr(jobs, "claim", late)
+    await server.serve(job.id)
+    assert [type(frame) for frame in frames] == [Start, Body, End]
 
 
 async def test_an_engine_that_stops_in_the_middle(serving: MakeServer, job: Job, frames: list[Frame]) -> None:

@@ -9,7 +9,7 @@ from typing import cast
 
 from starlette.types import ASGIApp
 
-from familyai.catalogue import Model
+from familyai.catalogue import Limits, Model
 from familyai.errors import ConfigurationError
 
 
@@ -21,7 +21,7 @@ class Engine:
     healthy: Callable[[], bool] = lambda: True
 
 
-OpenEngine = Callable[[Model, Path], AbstractAsyncContextManager[Engine]]
+OpenEngine = Callable[[Model, Limits, Path], AbstractAsyncContextManager[Engine]]
 """Loads the model on entry (this may take minutes) and frees all it took on exit."""
 
 

@@ -25,7 +25,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route, Router
 
-from familyai.catalogue import Model
+from familyai.catalogue import Limits, Model
 from workers.engines import Engine
 from workers.meter import current_meter
 
@@ -216,7 +216,7 @@ class _Answer:
 
 
 @asynccontextmanager
-async def open_engine(model: Model, home: Path) -> AsyncIterator[Engine]:
+async def open_engine(model: Model, limits: Limits, home: Path) -> AsyncIterator[Engine]:
     """Ready at once; holds nothing."""
     engine = EchoEngine(model.model)
     yield Engine(engine.app, healthy=lambda: engine.alive)

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from familyai.catalogue import Model
+from familyai.catalogue import Limits, Model
 from workers.engines import Engine
 from workers.meter import Meter, current_meter
 from workers.prepare import model_path
@@ -16,15 +16,20 @@ NO_MEDIA_HOST = "media.invalid"
 """vLLM reads an empty list of allowed media domains as "all": so one that can never exist."""
 
 
+GRAMMAR_BACKEND = "xgrammar"
+"""Left to choose, vLLM takes the backend that the first schema needs and keeps it for all: an odd schema then breaks
+everybody's tool calls. This one refuses what it cannot do, with 400."""
+
+
 @asynccontextmanager
-async def open_engine(model: Model, home: Path) -> AsyncIterator[Engine]:
+async def open_engine(model: Model, limits: Limits, home: Path) -> AsyncIterator[Engine]:
     """Loads the model (seconds to minutes); frees it, the engine core's process included, on exit."""
     _stay_home()
     from vllm.entrypoints.launchers.api_server.app_state import init_app_state
     from vllm.entrypoints.launchers.api_server.entry import build_async_engine_client
     from vllm.entrypoints.launchers.app import build_app
 
-    arguments = _parse(command_line(model, model_path(model, home)))
+    arguments = _parse(command_line(model, limits, model_path(model, home)))
     async with build_async_engine_client(arguments) as client:
         client.generate = _metered(client.generate)
         tasks = await client.get_supported_tasks()
@@ -33,12 +38,13 @@ async def open_engine(model: Model, home: Path) -> AsyncIterator[Engine]:
         yield Engine(app, healthy=lambda: not client.errored)
 
 
-def command_line(model: Model, path: str) -> list[str]:
+def command_line(model: Model, limits: Limits, path: str) -> list[str]:
     """The catalogue's entry in the words of `vllm serve`; `engine_args` come last and win."""
     options: dict[str, Any] = {
         "model": path,
         "served-model-name": [model.model],
-        "allowed-media-domains": [NO_MEDIA_HOST],
+        "allowed-media-domains": list(limits.media_domains) or [NO_MEDIA_HOST],
+        "structured-outputs-config.backend": GRAMMAR_BACKEND,
         "disable-log-stats": False,
         "disable-fastapi-docs": True,
     }
@@ -67,10 +73,11 @@ def _parse(words: list[str]) -> Namespace:
 
 
 def _stay_home() -> None:
-    """No telemetry, and the sockets between vLLM's own processes stay on loopback."""
+    """No telemetry, vLLM's own sockets on loopback, no way round the allowed hosts."""
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("VLLM_HOST_IP", "127.0.0.1")
+    os.environ.setdefault("VLLM_MEDIA_URL_ALLOW_REDIRECTS", "0")  # a listed host must not lead to one that is not
 
 
 def _metered(generate: Any) -> Any:

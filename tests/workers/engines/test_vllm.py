@@ -1,23 +1,30 @@
 from types import SimpleNamespace
 from typing import Any
 
-from familyai.catalogue import Model
+from familyai.catalogue import Limits, Model
 from workers.engines.vllm import NO_MEDIA_HOST, _report, command_line
 from workers.meter import Meter
 
+LIMITS = Limits()
 MODEL = Model.model_validate({"model": "a/b", "engine": "vllm", "memory_gb": 1, "slots": 2})
 
 
 def test_no_outside_host_serves_media() -> None:
-    words = command_line(MODEL, "/models/b")
+    words = command_line(MODEL, LIMITS, "/models/b")
     assert words[words.index("--allowed-media-domains") + 1] == NO_MEDIA_HOST
+
+
+def test_listed_hosts_reach_the_engine() -> None:
+    words = command_line(MODEL, Limits(media_domains=("a.example", "b.example")), "/models/b")
+    place = words.index("--allowed-media-domains")
+    assert words[place + 1 : place + 3] == ["a.example", "b.example"]
 
 
 def test_the_catalogue_has_the_last_word() -> None:
     model = MODEL.model_copy(
         update={"context_tokens": 100, "engine_args": {"enforce-eager": True, "trust": False, "max-model-len": 50}}
     )
-    words = command_line(model, "/models/b")
+    words = command_line(model, LIMITS, "/models/b")
     assert words[words.index("--max-model-len") + 1] == "50"
     assert "--enforce-eager" in words
     assert "--trust" not in words
