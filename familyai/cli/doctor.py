@@ -138,10 +138,10 @@ def _models(profile: Profile, home: Home) -> Iterator[Finding]:
 def _ports(settings: Settings, profile: Profile, home: Home, own_broker: bool) -> Finding:
     if home.held():
         return Finding("ports", True, "ours: FamilyAI runs")
-    built = stack.build(settings, profile, home, {}, "", "-" if own_broker else None, plan.has_engine)
-    taken = plan.taken_ports(built.ports, settings.host)
+    wanted = plan.wanted_ports(settings, profile, home, own_broker)
+    taken = plan.taken_ports(wanted, settings.host)
     remedy = "; ".join(f"{port.number} ({port.owner}): set {port.variable}" for port in taken)
-    free = ", ".join(str(port.number) for port in built.ports if port not in taken)
+    free = ", ".join(str(port.number) for port in wanted if port not in taken)
     return Finding("ports", not taken, f"free: {free}", f"Taken: {remedy}, or stop what listens there.")
 
 

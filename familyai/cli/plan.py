@@ -2,11 +2,14 @@
 
 import importlib.util
 import os
+import shlex
 import shutil
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 from pydantic import SecretStr
 from rich.table import Table
 
@@ -34,11 +37,15 @@ class Plan:
 
 
 def make_plan(settings: Settings, home: Home) -> Plan:
-    """Makes the passwords on the first call. Raises ConfigurationError, and CannotStart without a broker to start."""
+    """Makes the home, with its passwords, once nothing else can be wrong.
+
+    Raises ConfigurationError, and CannotStart without a broker to start.
+    """
     profile = load_profile(settings.catalogue, settings.profile)
-    password, binary = "", None
-    if not settings.broker_url.get_secret_value():
-        password, binary = home.secret("broker"), broker_binary()
+    password, binary = "", None if settings.broker_url.get_secret_value() else broker_binary()
+    home.make()
+    if binary:
+        password = home.secret("broker")
         url = f"redis://:{password}@{stack.LOOPBACK}:{settings.broker_port}/0"
         settings = settings.model_copy(update={"broker_url": SecretStr(url)})
     flower_password = home.secret("flower")
@@ -72,15 +79,41 @@ def taken_ports(ports: tuple[stack.Port, ...], host: str) -> list[stack.Port]:
     return [port for port in ports if not is_free(host if port.owner == stack.FRONT else stack.LOOPBACK, port.number)]
 
 
-def check_ports(plan: Plan) -> None:
-    """Raises CannotStart naming each port that is taken, or that two of our own want."""
-    if taken := taken_ports(plan.stack.ports, plan.settings.host):
-        words = "; ".join(f"port {port.number} ({port.owner}) is taken: set {port.variable}" for port in taken)
-        raise CannotStart(f"{words} to a free one, or stop what listens there")
+def wanted_ports(settings: Settings, profile: Profile, home: Home, own_broker: bool) -> tuple[stack.Port, ...]:
+    """Before anything is made: the passwords and the broker's binary do not matter yet."""
+    return stack.build(settings, profile, home, {}, "", "-" if own_broker else None, has_engine).ports
+
+
+def check_ports(settings: Settings, home: Home) -> None:
+    """Raises CannotStart naming each port that is taken, and ConfigurationError for one that two of our own want."""
+    profile = load_profile(settings.catalogue, settings.profile)
+    ports = wanted_ports(settings, profile, home, own_broker=not settings.broker_url.get_secret_value())
+    if taken := taken_ports(ports, settings.host):
+        raise CannotStart(taken_words(taken, home_that_listens({port.number for port in taken})))
     owners: dict[int, stack.Port] = {}
-    for port in plan.stack.ports:
+    for port in ports:
         if (other := owners.setdefault(port.number, port)) is not port:
             raise ConfigurationError(f"{port.owner} and {other.owner} both want port {port.number}: {port.variable}")
+
+
+def taken_words(taken: list[stack.Port], other_home: str | None) -> str:
+    """A line per port, then what to do about them."""
+    lines = [f"port {port.number} ({port.owner}) is taken: set {port.variable} to a free one" for port in taken]
+    if other_home is None:
+        return "\n".join([*lines, "or stop what listens there."])
+    setting = f"FAMILYAI_HOME={shlex.quote(other_home)} {console.own_command()}"
+    return "\n".join([*lines, "or stop the FamilyAI of another home that listens there:", f"  {setting} down"])
+
+
+def home_that_listens(numbers: set[int]) -> str | None:
+    """The home of the FamilyAI that listens on one of these ports, as far as this person may look."""
+    with suppress(psutil.Error, OSError):
+        listening = [one for one in psutil.net_connections("tcp") if one.status == psutil.CONN_LISTEN]
+        for pid in {one.pid for one in listening if one.pid and one.laddr and one.laddr.port in numbers}:
+            home = psutil.Process(pid).environ().get("FAMILYAI_HOME")
+            if home and Home(Path(home)).held():
+                return home
+    return None
 
 
 def is_free(host: str, port: int) -> bool:

@@ -26,14 +26,13 @@ def up(profile: str | None, detach: bool) -> int:
     """The exit code. Raises FamilyAIError for whatever keeps it from starting."""
     settings = settings_of_environment(profile)
     home = Home(settings.home)
-    home.make()
     if home.held():
         return _runs_already(settings, home)
     if ended := state.load(home):
         end_leftovers(ended)
+    check_ports(settings, home)
     plan = make_plan(settings, home)
     _introduce(plan)
-    check_ports(plan)
     _prepare_models(plan)
     return _detached(plan) if detach else _foreground(plan)
 

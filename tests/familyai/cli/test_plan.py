@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,31 +13,61 @@ from familyai.cli.home import Home
 from familyai.cli.stack import Port
 from familyai.errors import ConfigurationError
 from familyai.settings import Settings
+from tests.support import free_port
 
 CATALOGUE = Path(__file__).parents[3] / "queues.yaml"
 
 
 def made(tmp_path: Path, **settings: object) -> plan.Plan:
-    home = Home(tmp_path)
-    home.make()
-    return plan.make_plan(Settings(**{"home": tmp_path, "catalogue": CATALOGUE, "profile": "echo", **settings}), home)
+    return plan.make_plan(wanted(tmp_path, **settings), Home(tmp_path))
 
 
-def test_a_taken_port_is_named_with_its_variable(tmp_path: Path) -> None:
+def wanted(tmp_path: Path, **settings: object) -> Settings:
+    return Settings(**{"home": tmp_path, "catalogue": CATALOGUE, "profile": "echo", **settings})
+
+
+@pytest.fixture
+def listener() -> Iterator[int]:
+    """A port on which this very process listens."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        number = taken.getsockname()[1]
-        assert not plan.is_free("127.0.0.1", number)
-        with pytest.raises(plan.CannotStart, match=rf"port {number} \(flower\) is taken: set FAMILYAI_FLOWER_PORT"):
-            plan.check_ports(made(tmp_path, flower_port=number))
-    assert plan.is_free("127.0.0.1", number)
+        yield taken.getsockname()[1]
+
+
+def test_each_taken_port_is_named_with_its_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "is_free", lambda host, port: port not in (4000, 4001))
+    with pytest.raises(plan.CannotStart) as refused:
+        plan.check_ports(wanted(tmp_path, port=4000, flower_port=4001), Home(tmp_path))
+    assert str(refused.value).splitlines() == [
+        "port 4000 (front) is taken: set FAMILYAI_PORT to a free one",
+        "port 4001 (flower) is taken: set FAMILYAI_FLOWER_PORT to a free one",
+        "or stop what listens there.",
+    ]
+
+
+def test_a_port_is_taken_while_somebody_listens(listener: int) -> None:
+    assert not plan.is_free("127.0.0.1", listener)
+    assert plan.is_free("127.0.0.1", free_port())
+
+
+def test_the_familyai_of_another_home_is_named_with_what_stops_it(
+    tmp_path: Path, listener: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Home(tmp_path / "other")
+    other.make()
+    monkeypatch.setattr(plan.psutil.Process, "environ", lambda _: {"FAMILYAI_HOME": str(other.root)})
+    assert plan.home_that_listens({listener}) is None  # it does not run: somebody else's process has that variable
+    with other.lock():
+        assert plan.home_that_listens({listener}) == str(other.root)
+        with pytest.raises(plan.CannotStart, match=rf"FAMILYAI_HOME={other.root} \S+ down"):
+            plan.check_ports(wanted(tmp_path, flower_port=listener), Home(tmp_path))
 
 
 def test_two_of_ours_never_want_one_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "is_free", lambda host, port: True)
     with pytest.raises(ConfigurationError, match="flower and front both want port 4000"):
-        plan.check_ports(made(tmp_path, port=4000, flower_port=4000))
+        plan.check_ports(wanted(tmp_path, port=4000, flower_port=4000), Home(tmp_path))
 
 
 def test_only_the_front_listens_where_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

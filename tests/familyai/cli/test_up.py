@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from familyai.cli import state, up
+from familyai.cli import plan, state, up
 from familyai.cli.home import Home
 from familyai.cli.plan import CannotStart
+from familyai.errors import ConfigurationError
 from familyai.settings import Settings
 
 CATALOGUE = Path(__file__).parents[3] / "queues.yaml"
@@ -49,3 +50,16 @@ def test_a_second_start_with_another_profile_is_refused(monkeypatch: pytest.Monk
     monkeypatch.setenv("FAMILYAI_PROFILE", "embedded")
     with pytest.raises(CannotStart, match="with profile echo"):
         up.up(None, detach=True)
+
+
+def test_a_refused_start_leaves_no_home_behind(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "is_free", lambda host, port: False)
+    with pytest.raises(CannotStart, match="is taken"):
+        up.up("echo", detach=True)
+    with pytest.raises(ConfigurationError, match="no profile"):
+        up.up("zeus", detach=True)
+    monkeypatch.setattr(plan, "is_free", lambda host, port: True)
+    monkeypatch.setattr(plan, "find_broker_binary", lambda: None)
+    with pytest.raises(CannotStart, match="no broker"):
+        up.up("echo", detach=True)
+    assert not home.root.exists()
