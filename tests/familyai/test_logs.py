@@ -58,7 +58,7 @@ def test_an_exception_follows_its_line() -> None:
         raise ValueError("no")
     except ValueError:
         made = logging.getLogger("x").makeRecord("x", logging.ERROR, __file__, 1, "failed", (), sys.exc_info())
-    assert logs.Formatter("front").format(made).endswith("ValueError: no")
+    assert logs.Formatter("front").format(made).endswith("builtins.ValueError")
 
 
 def test_configure_leaves_one_handler_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,18 +78,17 @@ def test_configure_leaves_one_handler_on_stderr(capsys: pytest.CaptureFixture[st
 
 def test_an_exceptions_own_words_stay_out_of_the_log() -> None:
     """They quote what they were given: pydantic's contain the input."""
+    diary = "my secret diary"
     try:
         try:
-            raise KeyError("my secret diary")
+            raise KeyError(diary)
         except KeyError as error:
-            raise ValueError("it says: my secret diary") from error
+            raise ValueError(diary) from error
     except ValueError:
         made = record("engine raised", action="engine.raised")
         made.exc_info = sys.exc_info()
     text = logs.Formatter("worker").format(made)
     assert "builtins.ValueError" in text
     assert "builtins.KeyError" in text
-    assert "raise ValueError" in text
-    assert "my secret diary" not in text.replace('ValueError("it says: my secret diary")', "").replace(
-        'KeyError("my secret diary")', ""
-    )
+    assert "raise ValueError(diary) from error" in text
+    assert diary not in text
