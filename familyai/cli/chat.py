@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from familyai.cli import stack
+from familyai.cli import console, stack
 from familyai.cli.console import out, own_command
 from familyai.errors import FamilyAIError
 from familyai.settings import Settings, load_settings
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from openai import OpenAI
 
 _CONTROL = dict.fromkeys(code for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t")
-HELP = "Ctrl-C stops an answer, /new starts over, /quit or Ctrl-D leaves."
+HELP = "Ctrl-C stops an answer, /new starts over, /help shows this, and /quit, exit, quit or Ctrl-D leaves."
+QUIT = ("/quit", "/exit", "quit", "exit")
+INTERRUPTED = 130
 
 
 class ChatFailed(FamilyAIError):
@@ -24,23 +26,29 @@ class ChatFailed(FamilyAIError):
 class Conversation:
     """What was said so far; each answer streams to the terminal and then belongs to the history."""
 
-    def __init__(self, client: "OpenAI", model: str, system: str | None) -> None:
-        self._client, self._model = client, model
+    def __init__(self, client: "OpenAI", model: str, system: str | None, max_tokens: int) -> None:
+        self._client, self._model, self._max_tokens = client, model, max_tokens
+        self._was_cut = False
         self._opening: list[dict[str, str]] = [{"role": "system", "content": system}] if system else []
         self._history: list[dict[str, str]] = []
 
     def forget(self) -> None:
         self._history.clear()
 
-    def say(self, text: str) -> None:
-        """Prints the answer; Ctrl-C ends it and keeps what came. Raises ChatFailed, and then forgets the question."""
+    def say(self, text: str) -> bool:
+        """Prints the answer; False when Ctrl-C ended it, and what came is kept.
+
+        Raises ChatFailed, and then forgets the question.
+        """
         self._history.append({"role": "user", "content": text})
         answer: list[str] = []
+        whole = True
         try:
-            for piece in self._stream():
+            for piece in _after_thinking(self._stream()):
                 answer.append(piece)
                 out.print(piece.translate(_CONTROL), end="", markup=False, soft_wrap=True)
         except KeyboardInterrupt:
+            whole = False
             out.print(" …", end="")
         except ChatFailed:
             self._history.pop()
@@ -48,30 +56,46 @@ class Conversation:
         finally:
             out.print()
         self._history.append({"role": "assistant", "content": "".join(answer)})
+        if whole and self._was_cut:
+            console.err.print(f"[dim](cut: --max-tokens {self._max_tokens}, or all that the model can hold)[/]")
+        return whole
 
     def _stream(self) -> Iterator[str]:
         import openai
 
         messages: Any = [*self._opening, *self._history]
         try:
-            with self._client.chat.completions.create(model=self._model, messages=messages, stream=True) as chunks:
-                for chunk in chunks:
-                    if chunk.choices and chunk.choices[0].delta.content:
-                        yield chunk.choices[0].delta.content
+            with self._client.chat.completions.create(
+                model=self._model, messages=messages, max_tokens=self._max_tokens, stream=True
+            ) as chunks:
+                if not chunks.response.headers.get("content-type", "").startswith("text/event-stream"):
+                    raise self._something_else(chunks.response.status_code)
+                for choice in (choice for chunk in chunks for choice in chunk.choices):
+                    self._was_cut = choice.finish_reason == "length"
+                    if choice.delta.content:
+                        yield choice.delta.content
         except openai.APIConnectionError as error:
             raise ChatFailed(
                 f"nobody answers at {self._client.base_url}; start FamilyAI with: {own_command()} up"
             ) from error
+        except openai.APIStatusError as error:
+            words = api_message(error.body)
+            raise ChatFailed(words) if words else self._something_else(error.status_code) from error
         except openai.APIError as error:
             raise ChatFailed(api_message(error.body) or error.message) from error
 
+    def _something_else(self, status: int) -> ChatFailed:
+        return ChatFailed(
+            f"something else than FamilyAI answers at {self._client.base_url} (status {status}); "
+            "FAMILYAI_URL says where FamilyAI is"
+        )
 
-def chat(text: str | None, model: str, system: str | None) -> int:
+
+def chat(text: str | None, model: str, system: str | None, max_tokens: int) -> int:
     """The exit code. Raises ChatFailed."""
-    conversation = Conversation(_client(load_settings()), model, system)
+    conversation = Conversation(_client(load_settings()), model, system, max_tokens)
     if text is not None:
-        conversation.say(text)
-        return 0
+        return 0 if conversation.say(text) else INTERRUPTED
     out.print(f"[dim]{HELP}[/]")
     while (line := _ask()) is not None:
         _take(conversation, line.strip())
@@ -85,6 +109,15 @@ def api_message(body: object) -> str | None:
     return message if isinstance(message, str) else None
 
 
+def _after_thinking(pieces: Iterator[str]) -> Iterator[str]:
+    """The same, with a spinner on a terminal until the first one comes."""
+    with console.thinking():
+        first = next(pieces, None)
+    if first is not None:
+        yield first
+        yield from pieces
+
+
 def _ask() -> str | None:
     """What was typed; None when the person leaves."""
     try:
@@ -95,14 +128,14 @@ def _ask() -> str | None:
     except EOFError:
         out.print()
         return None
-    return None if line.strip() == "/quit" else line
+    return None if line.strip().lower() in QUIT else line
 
 
 def _take(conversation: Conversation, line: str) -> None:
     if line == "/new":
         conversation.forget()
         out.print("[dim]A new conversation.[/]")
-    elif line.startswith("/"):
+    elif line.startswith("/") or line.lower() == "help":
         out.print(f"[dim]{HELP}[/]")
     elif line:
         try:

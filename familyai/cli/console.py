@@ -6,6 +6,7 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import TracebackType
 
@@ -101,6 +102,11 @@ def table(*headers: str) -> Table:
     for header in headers:
         made.add_column(header, overflow="fold")
     return made
+
+
+def thinking() -> AbstractContextManager[object]:
+    """A spinner beside the answer, never in it: on stderr, and only where that is a terminal."""
+    return err.status("thinking…") if err.is_terminal else nullcontext()
 
 
 def own_command() -> str:

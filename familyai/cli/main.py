@@ -91,11 +91,12 @@ def chat(
     ] = None,
     model: Annotated[str, typer.Option(help="A queue, an alias or a model's name.")] = "auto",
     system: Annotated[str | None, typer.Option(help="Instructions that stand before the conversation.")] = None,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Where an answer is cut, however much is left to say.")] = 1024,
 ) -> None:
     """Ask, and see the answer as it is written."""
     from familyai.cli import chat as command
 
-    raise typer.Exit(command.chat(text, model, system))
+    raise typer.Exit(command.chat(text, model, system, max_tokens))
 
 
 @members.command("add")
