@@ -8,10 +8,21 @@ from fastapi import Depends, Request
 from api.front import CurrentFront
 from familyai.errors import BadRequest, TooLarge
 
+MOST_VALUES = 1_000_000
+"""More than any model's context holds. Parsing holds up every other request, whatever thread it runs in."""
 
-async def read_json(request: Request, front: CurrentFront) -> dict[str, Any]:
-    """Raises TooLarge before more than the limit was read, BadRequest for what is no JSON object."""
-    return parse(await read(request, int(front.profile.limits.json_body_mb * 1e6)))
+
+class UnsupportedEncoding(BadRequest):
+    status = 415
+    code = "unsupported_encoding"
+
+
+async def read_body(request: Request, front: CurrentFront) -> bytes:
+    """Raises UnsupportedEncoding, and TooLarge before more than the limit was read."""
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding.lower() != "identity":
+        raise UnsupportedEncoding("send the body as it is, without Content-Encoding", param="Content-Encoding")
+    return await read(request, int(front.profile.limits.json_body_mb * 1e6))
 
 
 async def read(request: Request, limit_bytes: int) -> bytes:
@@ -29,7 +40,12 @@ async def read(request: Request, limit_bytes: int) -> bytes:
 
 
 def parse(data: bytes) -> dict[str, Any]:
-    """Of a key that comes twice the last value counts, here and, since the body is written anew, in the engine."""
+    """Of a key that comes twice the last value counts, here and, since the body is written anew, in the engine.
+
+    Raises BadRequest for what is no JSON object, or has more values than any model could take.
+    """
+    if sum(map(data.count, (b",", b"[", b"{"))) > MOST_VALUES:
+        raise BadRequest(f"the body has more than {MOST_VALUES} values, or signs of them", code="too_complex")
     try:
         body = orjson.loads(data)
     except orjson.JSONDecodeError as error:
@@ -51,4 +67,4 @@ def _too_large(limit_bytes: int) -> TooLarge:
     return TooLarge(f"the body is over the limit of {limit_bytes / 1e6:g} MB")
 
 
-JsonBody = Annotated[dict[str, Any], Depends(read_json)]
+RawBody = Annotated[bytes, Depends(read_body)]

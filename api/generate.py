@@ -1,14 +1,15 @@
 """The endpoints that models answer. Each becomes a job for its model's queue; what comes back is the engine's own."""
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 
 from api.answer import Answer
 from api.auth import CurrentMember
-from api.body import JsonBody
+from api.body import RawBody, parse
 from api.failures import dialect_of
-from api.front import CurrentFront
+from api.front import CurrentFront, Front
 from api.relay import Relay
 from api.schemas import (
     AnthropicEnvelope,
@@ -23,10 +24,14 @@ from api.schemas import (
 )
 from api.submit import new_job
 from familyai.catalogue import Task
+from familyai.members import Member
 from routing.admit import admit
 from routing.resolve import resolve
 
 router = APIRouter(prefix="/v1")
+
+QUICK_BYTES = 256_000
+"""Larger bodies are read beside the loop, on which everybody's answers travel."""
 
 _HEADERS = {
     "X-FamilyAI-Job-Id": {"description": "The job this request became.", "schema": {"type": "string"}},
@@ -53,8 +58,14 @@ class Answering:
     def __init__(self, task: Task) -> None:
         self._task = task
 
-    async def __call__(self, request: Request, front: CurrentFront, member: CurrentMember, body: JsonBody) -> Relay:
+    async def __call__(self, request: Request, front: CurrentFront, member: CurrentMember, data: RawBody) -> Relay:
         """Raises RequestError."""
+        if len(data) <= QUICK_BYTES:
+            return self._relay(request, front, member, data)
+        return await asyncio.to_thread(self._relay, request, front, member, data)
+
+    def _relay(self, request: Request, front: Front, member: Member, data: bytes) -> Relay:
+        body = parse(data)
         target = resolve(body.get("model"), front.profile)
         width = admit(body, self._task, target, front.profile)
         job = new_job(front, request, member, target, body, width)

@@ -1,12 +1,15 @@
 """Everything that is refused before it becomes a job: the status, the envelope, and that nothing was queued."""
 
 import asyncio
+import threading
 from typing import Any
 
 import httpx
 import pytest
 from redis.asyncio import Redis
 
+from api.body import parse
+from api.generate import QUICK_BYTES
 from familyai.members import MemberStore
 from tests.api.support import Served
 
@@ -108,6 +111,30 @@ async def test_what_is_no_json_object(served: Served, content: bytes) -> None:
     response = await served.client.post(CHAT, content=content)
 
     assert (response.status_code, problem(response)["code"]) == (400, "invalid_json")
+
+
+async def test_a_large_body_is_read_beside_the_loop(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    readers: list[threading.Thread] = []
+
+    def read(data: bytes) -> dict[str, Any]:
+        readers.append(threading.current_thread())
+        return parse(data)
+
+    monkeypatch.setattr("api.generate.parse", read)
+    for size in (QUICK_BYTES, QUICK_BYTES + 1):
+        response = await served.client.post(CHAT, content=b'{"model": "gpt-9"}'.ljust(size))
+        assert problem(response)["code"] == "model_not_found"
+
+    assert [reader is threading.main_thread() for reader in readers] == [True, False]
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "gzip, identity"])
+async def test_a_compressed_body_is_refused_by_its_header(served: Served, encoding: str) -> None:
+    response = await served.client.post(CHAT, content=b"{}", headers={"Content-Encoding": encoding})
+
+    assert (response.status_code, problem(response)["param"]) == (415, "Content-Encoding")
+    plain = await served.client.post(CHAT, content=b"{}", headers={"Content-Encoding": "Identity"})
+    assert problem(plain)["code"] == "missing_model"
 
 
 async def test_an_announced_body_over_the_limit_is_refused_unread(served: Served) -> None:

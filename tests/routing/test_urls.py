@@ -1,11 +1,13 @@
+import tracemalloc
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from familyai.errors import BadRequest
-from routing.urls import check_urls, may_fetch
+from routing.urls import DEEPEST, MOST_CONTAINERS, check_urls, may_fetch
 
 DATA = "data:image/png;base64,AAAA"
 EVIL = "http://169.254.169.254/latest"
@@ -70,6 +72,13 @@ def test_a_url_is_refused_by_its_path(body: dict[str, Any], param: str) -> None:
         {"messages": [{"role": "assistant", "content": [{"type": "tool_use", "input": {"url": EVIL}}]}]},
         {"messages": [{"role": "assistant", "tool_calls": [{"function": {"arguments": f'{{"url": "{EVIL}"}}'}}]}]},
         {"input": [{"content": [{"type": "output_text", "annotations": [{"type": "url_citation", "url": EVIL}]}]}]},
+        {
+            "messages": [
+                {"role": "assistant", "content": [{"type": "text", "text": "so", "citations": [{"url": EVIL}]}]}
+            ]
+        },
+        {"input": [{"type": "file_search_call", "results": [{"url": EVIL, "attributes": {"source_url": EVIL}}]}]},
+        {"input": [{"type": "file", "attributes": {"url": EVIL}}], "vllm_xargs": {"callback_url": EVIL}},
         {"response_format": {"json_schema": {"schema": {"properties": {"url": {"const": EVIL}}}}}},
         {"text": {"format": {"type": "json_schema", "schema": {"examples": [{"url": EVIL}]}}}},
         {"input": EVIL, "prompt": [EVIL], "user": EVIL},
@@ -144,10 +153,47 @@ def test_no_depth_hides_a_url(path: list[Any], key: str) -> None:
         check_urls({"messages": value}, ())
 
 
-def test_a_body_as_deep_as_json_may_be_is_walked() -> None:
-    value: Any = {"url": EVIL}
-    for _ in range(5000):
+def nested(depth: int) -> dict[str, Any]:
+    """A body of so many containers inside each other, itself included."""
+    value: Any = 1
+    for _ in range(depth - 1):
         value = [value]
+    return {"x": value}
 
-    with pytest.raises(BadRequest):
-        check_urls({"messages": value}, ())
+
+def test_what_cannot_be_written_is_not_walked() -> None:
+    orjson.dumps(nested(DEEPEST))
+    check_urls(nested(DEEPEST), ())
+    with pytest.raises(BadRequest, match="too deep") as caught:
+        check_urls(nested(DEEPEST + 1), ())
+
+    assert caught.value.code == "invalid_json"
+
+
+def test_a_body_of_too_many_parts_is_refused() -> None:
+    check_urls({"x": [{}] * (MOST_CONTAINERS - 2)}, ())
+    for part in ({}, [], [{}]):
+        with pytest.raises(BadRequest) as caught:
+            check_urls({"x": [part] * (MOST_CONTAINERS - 1)}, ())
+        assert caught.value.code == "too_complex"
+
+
+def test_numbers_are_no_parts_and_hide_nothing() -> None:
+    tokens: list[Any] = [1] * (MOST_CONTAINERS + 1)
+    check_urls({"input": tokens}, ())
+    with pytest.raises(BadRequest) as caught:
+        check_urls({"input": [*tokens, {"image_url": EVIL}]}, ())
+
+    assert caught.value.param == f"input[{len(tokens)}].image_url"
+
+
+def test_a_deep_and_wide_body_costs_no_more_than_its_parts() -> None:
+    wide: Any = [[] for _ in range(MOST_CONTAINERS // 2)]
+    for _ in range(DEEPEST - 3):
+        wide = [wide]
+    tracemalloc.start()
+    check_urls({"x": wide}, ())
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < 400 * MOST_CONTAINERS // 2  # a path of its own for each part would take 2,000 bytes
