@@ -221,7 +221,16 @@ class _Keeper:
         if self._stopping.is_set():
             return
         self._set(Phase.HEALTHY, health.words)
-        log.info("is healthy", extra={"action": "process.healthy", "child": self._spec.name, "pid": self.state.pid})
+        self._announce_health()
+
+    def _announce_health(self) -> None:
+        """As loud as the restart that it makes good: whoever read of the one waits for the other."""
+        again = self.state.restarts > 0
+        log.log(
+            logging.WARNING if again else logging.INFO,
+            f"{self._spec.name} is healthy again" if again else "is healthy",
+            extra={"action": "process.healthy", "child": self._spec.name, "pid": self.state.pid},
+        )
 
     def _announce_restart(self, words: str, delay_s: float) -> None:
         self._set(Phase.RESTARTING, f"{words}; starts again", pid=None, restarts=self.state.restarts + 1)

@@ -77,6 +77,10 @@ class Parent:
         assert self.popen.stdout.readline() == "ready\n"
         return self
 
+    def said(self) -> list[str]:
+        """Its log from warnings upwards, which is what a person in the foreground sees."""
+        return (self.folder / "said").read_text().splitlines()
+
     def states(self) -> list[list[list[str]]]:
         return [json.loads(line) for line in (self.folder / "states").read_text().splitlines()]
 
@@ -90,6 +94,7 @@ class StartParent:
         popen = subprocess.Popen(
             [sys.executable, "-c", PARENT, str(self.folder), sources],
             stdout=subprocess.PIPE,
+            stderr=(self.folder / "said").open("w"),
             text=True,
             env={**os.environ, **env},
         )
@@ -157,6 +162,11 @@ def test_a_killed_child_starts_again_and_its_own_children_are_gone_before(start:
     assert parent.pids("first") != old
     assert lives(others[0])
     wait_until(lambda: [["first", "healthy", 1], ["second", "healthy", 0]] in parent.states(), "healthy again")
+    wait_until(lambda: len(parent.said()) == 2, "both are said")
+    assert parent.said() == [
+        "first was killed by SIGKILL; it starts again in 0.05 s",
+        "first is healthy again",
+    ]
 
 
 def test_a_child_that_does_not_end_is_killed_with_its_group(start: StartParent) -> None:
