@@ -171,7 +171,7 @@ class _Keeper:
         if self._life is None:
             return
         if self._child is not None:
-            self._set(Phase.STOPPING, "finishes what it runs")
+            self._set(Phase.STOPPING, f"finishes what it runs, up to {self._spec.stop_timeout_s:g} s")
             self._child.terminate()
             await first_of(self._life, hurry.wait(), timeout_s=self._spec.stop_timeout_s)
         if self._child is not None:

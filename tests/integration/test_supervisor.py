@@ -33,7 +33,8 @@ def spec(name, source):
 
 specs = [spec(name, source) for name, source in json.loads(sys.argv[2]).items()]
 supervisor = Supervisor(specs, Backoff(first_s=0.05), lambda: (folder / "states").open("a").write(
-    json.dumps([[s.name, s.phase, s.restarts] for s in supervisor.states()]) + "\\n"))
+    json.dumps([[s.name, s.phase, s.restarts] for s in supervisor.states()]) + "\\n")
+    or (folder / "words").open("a").write("".join(f"{s.name} {s.words}\\n" for s in supervisor.states())))
 
 async def ready():
     print("ready", flush=True)
@@ -139,6 +140,7 @@ def test_they_stop_in_reverse_order(start: StartParent) -> None:
     seen = parent.states()
     assert [["first", "healthy", 0], ["second", "stopped", 0]] in seen
     assert not any(first[1] == "stopping" and second[1] != "stopped" for first, second in seen)
+    assert "second finishes what it runs, up to 10 s" in (parent.folder / "words").read_text().splitlines()
 
 
 def test_a_killed_parent_takes_its_children_along(start: StartParent) -> None:
