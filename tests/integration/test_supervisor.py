@@ -32,9 +32,13 @@ def spec(name, source):
                        WroteFile(name), 20, float(os.environ.get("STOP_TIMEOUT_S", "10")))
 
 specs = [spec(name, source) for name, source in json.loads(sys.argv[2]).items()]
-supervisor = Supervisor(specs, Backoff(first_s=0.05), lambda: (folder / "states").open("a").write(
-    json.dumps([[s.name, s.phase, s.restarts] for s in supervisor.states()]) + "\\n")
-    or (folder / "words").open("a").write("".join(f"{s.name} {s.words}\\n" for s in supervisor.states())))
+
+def write_down():
+    with (folder / "words").open("a") as words, (folder / "states").open("a") as states:
+        words.writelines(f"{s.name} {s.words}\\n" for s in supervisor.states())
+        states.write(json.dumps([[s.name, s.phase, s.restarts] for s in supervisor.states()]) + "\\n")
+
+supervisor = Supervisor(specs, Backoff(first_s=0.05), write_down)
 
 async def ready():
     print("ready", flush=True)
