@@ -2,14 +2,22 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from familyai.errors import ConfigurationError
 
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
 Port = Annotated[int, Field(ge=1, le=65535)]
+_PLAIN = {
+    "int_parsing": "should be a whole number",
+    "greater_than_equal": "should be {ge} or more",
+    "less_than_equal": "should be {le} or less",
+}
 
 
 class Settings(BaseSettings):
@@ -62,6 +70,13 @@ def _named_mistakes(read: Callable[[], Settings]) -> Settings:
     try:
         return read()
     except ValidationError as error:
-        first = error.errors()[0]
-        name = "_".join(str(part) for part in first["loc"]).upper()
-        raise ConfigurationError(f"FAMILYAI_{name}: {first['msg']}") from error
+        raise ConfigurationError(_plain_words(error.errors()[0])) from error
+
+
+def _plain_words(mistake: "ErrorDetails") -> str:
+    """`FAMILYAI_PORT=abc: should be a whole number`; a secret's value is left out."""
+    name = str(mistake["loc"][0])
+    secret = Settings.model_fields[name].annotation is SecretStr
+    plain = _PLAIN.get(mistake["type"])
+    words = plain.format(**mistake.get("ctx", {})) if plain else mistake["msg"]
+    return f"FAMILYAI_{name.upper()}{'' if secret else '=' + str(mistake['input'])}: {words}"

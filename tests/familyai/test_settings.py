@@ -7,7 +7,7 @@ import pytest
 
 from familyai.blobs import BlobStore
 from familyai.errors import ConfigurationError
-from familyai.settings import Settings, load_settings
+from familyai.settings import Settings, _named_mistakes, load_settings
 
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 
@@ -58,11 +58,26 @@ def test_an_empty_home_is_not_the_folder_one_stands_in(monkeypatch: pytest.Monke
     assert Settings().home == Path(".familyai")
 
 
-@pytest.mark.parametrize(("name", "value"), [("FAMILYAI_PORT", "http"), ("FAMILYAI_WORKER_PORT", "70000")])
-def test_a_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("FAMILYAI_PORT", "http", "should be a whole number"),
+        ("FAMILYAI_PORT", "0", "should be 1 or more"),
+        ("FAMILYAI_WORKER_PORT", "70000", "should be 65535 or less"),
+    ],
+)
+def test_a_wrong_variable_is_named_with_its_value(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: str
+) -> None:
     monkeypatch.setenv(name, value)
-    with pytest.raises(ConfigurationError, match=f"^{name}: "):
+    with pytest.raises(ConfigurationError, match=f"^{name}={value}: {words}$"):
         load_settings()
+
+
+@pytest.mark.parametrize("name", ["broker_url", "api_key"])
+def test_a_wrong_secret_is_named_without_its_value(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"^FAMILYAI_{name.upper()}: (?!.*1234)"):
+        _named_mistakes(lambda: Settings(**{name: 1234}))
 
 
 @pytest.mark.parametrize("show", [repr, str, lambda settings: settings.model_dump_json()])
