@@ -36,6 +36,7 @@ def create_app(settings: Settings, profile: Profile) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
     )
     app.state.front = front
     app.add_middleware(Measured, metrics=front.metrics)

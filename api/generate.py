@@ -1,6 +1,7 @@
 """The endpoints that models answer. Each becomes a job for its model's queue; what comes back is the engine's own."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
@@ -26,6 +27,7 @@ from api.submit import new_job
 from familyai.catalogue import Task
 from familyai.members import Member
 from routing.admit import admit
+from routing.messages import check_conversation, check_message_request
 from routing.resolve import resolve
 
 router = APIRouter(prefix="/v1")
@@ -55,8 +57,9 @@ _ANTHROPIC = _answers(_JSON_OR_EVENTS, envelope=AnthropicEnvelope)
 class Answering:
     """A dependency: the request, authenticated, read, resolved and admitted, as the response that will answer it."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, check: Callable[[dict[str, Any]], None] = lambda body: None) -> None:
         self._task = task
+        self._check = check
 
     async def __call__(self, request: Request, front: CurrentFront, member: CurrentMember, data: RawBody) -> Relay:
         """Raises RequestError."""
@@ -67,12 +70,15 @@ class Answering:
     def _relay(self, request: Request, front: Front, member: Member, data: bytes) -> Relay:
         body = parse(data)
         target = resolve(body.get("model"), front.profile)
+        self._check(body)
         width = admit(body, self._task, target, front.profile)
         job = new_job(front, request, member, target, body, width)
-        return Relay(front, job, Answer(job, target.queue, dialect_of(request.url.path)))
+        return Relay(front, job, Answer(job, target.queue, dialect_of(job.path)))
 
 
 Generated = Annotated[Relay, Depends(Answering(Task.GENERATE))]
+Message = Annotated[Relay, Depends(Answering(Task.GENERATE, check_message_request))]
+Conversation = Annotated[Relay, Depends(Answering(Task.GENERATE, check_conversation))]
 Embedded = Annotated[Relay, Depends(Answering(Task.EMBED))]
 
 
@@ -122,8 +128,8 @@ async def create_response(answer: Generated) -> Relay:
     responses=_ANTHROPIC,
     openapi_extra=json_body(MessagesRequest),
 )
-async def create_message(answer: Generated) -> Relay:
-    """Anthropic's Messages API, errors included."""
+async def create_message(answer: Message) -> Relay:
+    """Anthropic's Messages API, with Anthropic's errors, but for what the engine itself refuses: that is OpenAI's."""
     return answer
 
 
@@ -134,7 +140,7 @@ async def create_message(answer: Generated) -> Relay:
     responses=_answers(_JSON, envelope=AnthropicEnvelope),
     openapi_extra=json_body(CountTokensRequest),
 )
-async def count_tokens(answer: Generated) -> Relay:
+async def count_tokens(answer: Conversation) -> Relay:
     """How long a conversation is for this model."""
     return answer
 

@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect
 
 from api.failures import dialect_of, envelope
 from familyai.errors import BadRequest, NotFound, RequestError
+from routing.resolve import SHOWN
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     if raised.status_code == 404:
         return refusal(
             request,
-            NotFound(f"there is nothing at {request.url.path}; what there is: /openapi.json", code="unknown_path"),
+            NotFound(f"there is nothing at {_path(request)}; what there is: /openapi.json", code="unknown_path"),
         )
     failure = BadRequest(raised.detail, code="method_not_allowed" if raised.status_code == 405 else None)
     return refusal(request, failure, status=raised.status_code, headers=dict(raised.headers or {}))
@@ -45,7 +46,7 @@ async def on_client_disconnect(request: Request, error: Exception) -> Response:
 
 async def on_bug(request: Request, error: Exception) -> Response:
     """The server logs the traceback; the client learns nothing of our insides."""
-    log.error("a bug", extra={"action": "request.crashed", "path": request.url.path, "error": type(error).__name__})
+    log.error("a bug", extra={"action": "request.crashed", "path": _path(request), "error": type(error).__name__})
     return refusal(request, RequestError("something went wrong inside; the log says what", code="internal_error"))
 
 
@@ -57,5 +58,10 @@ def refusal(
         headers["Retry-After"] = str(math.ceil(error.retry_after_s))
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    content = envelope(error, dialect_of(request.url.path))
+    content = envelope(error, dialect_of(request.scope["path"]))
     return JSONResponse(content, status_code=status or error.status, headers=headers)
+
+
+def _path(request: Request) -> str:
+    """What was asked for, cut to what is worth repeating. `request.url` would take in the Host header too."""
+    return str(request.scope["path"])[:SHOWN]

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from typing import cast
 
 import msgspec
 from fastapi import Request
@@ -13,9 +14,15 @@ from familyai.broker import BROKER_ERRORS
 from familyai.errors import Unavailable
 from familyai.job import Job, new_job_id
 from familyai.members import Member
+from routing.admit import passed_on
 from routing.resolve import Target
 
 log = logging.getLogger(__name__)
+
+
+def route_path(request: Request) -> str:
+    """As the route was declared: `request.url` also takes in what the client wrote into its Host header."""
+    return cast(str, request.scope["route"].path_format)
 
 
 def new_job(front: Front, request: Request, member: Member, target: Target, body: dict[str, object], width: int) -> Job:
@@ -27,9 +34,9 @@ def new_job(front: Front, request: Request, member: Member, target: Target, body
         member=member.name,
         front=front.id,
         method=request.method,
-        path=request.url.path,
+        path=route_path(request),
         headers=(("content-type", "application/json"), ("accept", request.headers.get("accept", "*/*"))),
-        body=write({**body, "model": target.model.model}),
+        body=write({**passed_on(body), "model": target.model.model}),
         width=width,
         created_at_s=time.time(),
     )

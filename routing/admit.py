@@ -3,13 +3,15 @@
 1. The model can do what the endpoint asks.
 2. Nothing that only works in one process's memory, or that would jump the queue.
 3. No URL that would make an engine call out.
-4. Not wider than one request may be.
+4. No schema or pattern that would stall an engine.
+5. Not wider than one request may be.
 """
 
 from typing import Any
 
 from familyai.catalogue import Limits, Profile, Task
 from familyai.errors import BadRequest
+from routing.grammar import check_grammar
 from routing.resolve import Target
 from routing.urls import check_urls
 from routing.width import count, embedding_width, generation_width
@@ -29,6 +31,7 @@ def admit(body: dict[str, Any], task: Task, target: Target, profile: Profile) ->
     check_task(task, target, profile)
     check_refused(body)
     check_urls(body, profile.limits.media_domains)
+    check_grammar(body)
     return check_width(body, task, profile.limits)
 
 
@@ -45,6 +48,11 @@ def check_refused(body: dict[str, Any]) -> None:
     for name, reason in _REFUSED.items():
         if body.get(name):
             raise BadRequest(reason, param=name, code="unsupported_parameter")
+
+
+def passed_on(body: dict[str, Any]) -> dict[str, Any]:
+    """The body without what the engine must not read otherwise than we did. Its `request_id` is the job's id."""
+    return {name: value for name, value in body.items() if name not in _REFUSED and name != "request_id"}
 
 
 def check_width(body: dict[str, Any], task: Task, limits: Limits) -> int:

@@ -23,6 +23,9 @@ LIMIT_S = 20.0
 SSE = ((b"content-type", b"text/event-stream; charset=utf-8"),)
 JSON = ((b"content-type", b"application/json"),)
 
+MESSAGE: dict[str, Any] = {"model": "auto", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
+"""The least that Anthropic's endpoint takes."""
+
 PROFILE: dict[str, Any] = {
     "memory_budget_gb": 4,
     "limits": {"json_body_mb": 0.5, "inline_body_kb": 100, "width": 8},
@@ -110,7 +113,8 @@ class Served:
         return front
 
     async def chat(self, path: str = "/v1/chat/completions", **body: Any) -> httpx.Response:
-        return await self.client.post(path, json={"model": "auto"} | body)
+        least = MESSAGE if path.startswith("/v1/messages") else {"model": "auto"}
+        return await self.client.post(path, json=least | body)
 
 
 async def until(condition: Callable[[], bool | Awaitable[bool]], what: str) -> None:

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from api.body import parse
 from api.generate import QUICK_BYTES
 from familyai.members import MemberStore
-from tests.api.support import Served
+from tests.api.support import MESSAGE, Served
 
 CHAT = "/v1/chat/completions"
 
@@ -106,6 +106,44 @@ async def test_anthropics_clients_hear_anthropics_errors(served: Served) -> None
     assert member.json()["type"] == "error"
 
 
+@pytest.mark.parametrize(
+    ("path", "missing"), [("/v1/messages", "max_tokens"), ("/v1/messages/count_tokens", "messages")]
+)
+async def test_what_anthropics_endpoints_miss_is_said_in_anthropics_words(
+    served: Served, path: str, missing: str
+) -> None:
+    response = await served.client.post(path, json={key: value for key, value in MESSAGE.items() if key != missing})
+
+    assert response.status_code == 400
+    assert response.json()["error"]["type"] == "invalid_request_error"
+    assert missing in response.json()["error"]["message"]
+    assert set(response.json()) == {"type", "error"}
+
+
+async def test_two_keys_at_once_are_nobodys(served: Served) -> None:
+    headers = [("Authorization", f"Bearer {served.key}"), ("Authorization", "Bearer fai-other")]
+    async with httpx.AsyncClient(base_url=served.url, trust_env=False) as client:
+        response = await client.get("/v1/models", headers=headers)
+
+    assert (response.status_code, problem(response)["param"]) == (400, "Authorization")
+
+
+async def test_a_broker_that_does_not_answer_is_not_waited_for(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def silence(_: str) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(served.front.members, "authenticate", silence)
+    monkeypatch.setattr("api.auth.AUTHENTICATE_S", 0.01)
+
+    assert problem(await served.chat())["code"] == "broker_down"
+
+
+async def test_a_long_path_is_not_repeated_in_full(served: Served) -> None:
+    response = await served.client.get("/" + "x" * 5000)
+
+    assert len(problem(response)["message"]) < 250
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"model": "auto", "x": "\\ud800"}', b"[" * 5000])
 async def test_what_is_no_json_object(served: Served, content: bytes) -> None:
     response = await served.client.post(CHAT, content=content)
@@ -172,6 +210,7 @@ async def test_a_body_at_the_limit_is_read(served: Served) -> None:
     [
         ("GET", "/v1/nothing", 404, "unknown_path"),
         ("GET", "/", 404, "unknown_path"),
+        ("GET", "/health/", 404, "unknown_path"),
         ("GET", CHAT, 405, "method_not_allowed"),
         ("DELETE", "/v1/models", 405, "method_not_allowed"),
         ("GET", "/v1/models/gpt-9", 404, "model_not_found"),

@@ -14,7 +14,7 @@ from familyai.catalogue import Profile
 from familyai.frame import Body, End, Failed, Start
 from familyai.jobs import State
 from familyai.settings import Settings
-from tests.api.support import JSON, LIMIT_S, PROFILE, ScriptedWorker, Served, until
+from tests.api.support import JSON, LIMIT_S, MESSAGE, PROFILE, ScriptedWorker, Served, until
 
 CHAT = "/v1/chat/completions"
 
@@ -25,7 +25,8 @@ async def state_of(worker: ScriptedWorker, job_id: str) -> State | None:
 
 
 async def test_the_engine_sees_what_was_checked_and_no_more(served: Served, worker: ScriptedWorker) -> None:
-    content = b'{"model": "gpt-9", "n": 99, "x": {"\xc3\xa9": [1.5, null]}, "n": 2, "model": "chat-light"}'
+    content = b'{"request_id": "mine", "background": null, "priority": 0, '
+    content += b'"model": "gpt-9", "n": 99, "x": {"\xc3\xa9": [1.5, null]}, "n": 2, "model": "chat-light"}'
     asking = asyncio.create_task(served.client.post(CHAT, content=content, headers={"Accept": "text/event-stream"}))
 
     claim = await worker.take()
@@ -55,6 +56,18 @@ async def test_every_endpoint_relays_bytes_as_they_are(served: Served, worker: S
     assert response.headers["x-familyai-model"] == "org/chat"
     assert response.headers["x-familyai-queue"] == "chat-light"
     assert int(response.headers["x-familyai-queue-wait-ms"]) >= 0
+
+
+@pytest.mark.parametrize("host", ["x/tokenize?", "x/v1/messages?", "x#"])
+async def test_a_host_header_is_no_path(served: Served, worker: ScriptedWorker, host: str) -> None:
+    asking = asyncio.create_task(served.client.post(CHAT, json={"model": "auto"}, headers={"Host": host}))
+    claim = await worker.take()
+    await worker.say(claim, Failed(claim.job.id, 1, 0, "engine_failed", "boom"))
+
+    assert claim.job.path == CHAT
+    assert (await asking).json()["error"]["type"] == "server_error"  # OpenAI's word, not Anthropic's
+    unknown = await served.client.get("/nowhere", headers={"Host": host})
+    assert "nothing at /nowhere;" in unknown.json()["error"]["message"]
 
 
 async def test_embeddings_go_to_a_model_that_embeds(served: Served, redis: Redis) -> None:
@@ -348,7 +361,7 @@ class TestImpatience:
 
 async def test_anthropics_own_client_key_is_enough(served: Served, worker: ScriptedWorker) -> None:
     async with httpx.AsyncClient(base_url=served.url, trust_env=False, timeout=LIMIT_S) as client:
-        sending = client.post("/v1/messages", json={"model": "auto"}, headers={"x-api-key": served.key})
+        sending = client.post("/v1/messages", json=MESSAGE, headers={"x-api-key": served.key})
         asking = asyncio.create_task(sending)
         await worker.answer(await worker.take(), b"{}")
 

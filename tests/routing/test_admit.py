@@ -4,7 +4,7 @@ import pytest
 
 from familyai.catalogue import Profile, Task
 from familyai.errors import BadRequest
-from routing.admit import admit
+from routing.admit import admit, passed_on
 from routing.resolve import resolve
 
 PROFILE = Profile.model_validate(
@@ -52,6 +52,7 @@ def test_what_enters_has_a_width(body: dict[str, Any], width: int) -> None:
         ({"background": True}, "background", "unsupported_parameter"),
         ({"previous_response_id": "resp_1"}, "previous_response_id", "unsupported_parameter"),
         ({"conversation": {"id": "conv_1"}}, "conversation", "unsupported_parameter"),
+        ({"guided_regex": "x" * 1001}, "guided_regex", "too_complex"),
         (
             {"messages": [{"content": [{"image_url": "http://x"}]}]},
             "messages[0].content[0].image_url",
@@ -64,6 +65,12 @@ def test_what_is_refused_names_its_parameter(body: dict[str, Any], param: str, c
         enter(body)
 
     assert (caught.value.param, caught.value.code) == (param, code)
+
+
+def test_a_refused_parameter_that_asks_for_nothing_stays_here() -> None:
+    asks_nothing = {"background": None, "previous_response_id": "", "priority": 0, "use_beam_search": False}
+
+    assert passed_on({**asks_nothing, "request_id": "mine", "n": 0, "user": None}) == {"n": 0, "user": None}
 
 
 def test_embedding_inputs_have_a_limit_too() -> None:
