@@ -12,7 +12,7 @@ from familyai.settings import Settings
 
 BROKER, FRONT, FLOWER = "broker", "front", "flower"
 LOOPBACK = "127.0.0.1"
-_ANY_ADDRESS = {"0.0.0.0": LOOPBACK, "::": "[::1]", "": LOOPBACK}  # noqa: S104 (where a client on this machine calls)
+ANY_ADDRESS = {"0.0.0.0": LOOPBACK, "::": "[::1]", "": LOOPBACK}  # noqa: S104 (where a client on this machine calls)
 _CLIENT_ONLY = ("FAMILYAI_API_KEY", "FAMILYAI_URL")
 MODEL_LOAD_TIMEOUT_S = 1800.0
 START_TIMEOUT_S = 60.0
@@ -119,7 +119,7 @@ def broker_config(home: Home, port: int, password: str) -> str:
 
 def local_url(host: str, port: int) -> str:
     """Where a client on this machine finds a server that listens on `host`."""
-    host = _ANY_ADDRESS.get(host, host)
+    host = ANY_ADDRESS.get(host, host)
     return f"http://[{host}]:{port}" if ":" in host and not host.startswith("[") else f"http://{host}:{port}"
 
 
