@@ -1,27 +1,53 @@
 """The `familyai` command: what can be said, and where each word leads. Heavy things are imported when needed."""
 
 import sys
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from familyai import __version__
 from familyai.errors import FamilyAIError
 
+
+class Command(TyperCommand):
+    """One whose help does not call `--help` a `<bool>`."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        return _without_type(super().get_help_option(ctx))
+
+
+class Group(TyperGroup):
+    """The same, for commands of commands."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        return _without_type(super().get_help_option(ctx))
+
+
+def _without_type(option: Any) -> Any:
+    if option is not None:
+        option.metavar = ""
+    return option
+
+
 app = typer.Typer(
     name="familyai",
-    help="A household's own AI service: OpenAI's API in front of a fair queue, on your machine.",
+    cls=Group,
+    help="A household's own AI service: OpenAI's API in front of a queue, on your machine.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
 members = typer.Typer(
+    cls=Group,
     help="Who may use FamilyAI: each member has one key, shown when it is made and never again.",
     no_args_is_help=True,
 )
 app.add_typer(members, name="member")
 
+Flag = partial(typer.Option, metavar="")  # it takes no value, and its help shows none
 Name = Annotated[str, typer.Argument(help="The member's name.", show_default=False)]
 
 
@@ -34,20 +60,20 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _common(
     version: Annotated[
-        bool, typer.Option("--version", help="Show the version and leave.", callback=_version, is_eager=True)
+        bool, Flag("--version", help="Show the version and leave.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
     pass
 
 
-@app.command()
+@app.command(cls=Command)
 def up(
     detach: Annotated[
-        bool, typer.Option("--detach", "-d", help="Return once everything is healthy; it runs on in the background.")
+        bool, Flag("--detach", "-d", help="Return once everything is healthy; it runs on in the background.")
     ] = False,
     profile: Annotated[
         str | None,
-        typer.Option(help="Profile of queues.yaml: embedded, echo or thor. [default: FAMILYAI_PROFILE or embedded]"),
+        typer.Option(help="Profile of queues.yaml: embedded, echo or thor (default: FAMILYAI_PROFILE, else embedded)."),
     ] = None,
 ) -> None:
     """Start everything, show a first answer, and stay until Ctrl-C.
@@ -60,7 +86,7 @@ def up(
     raise typer.Exit(command.up(profile, detach))
 
 
-@app.command()
+@app.command(cls=Command)
 def down() -> None:
     """Stop everything; running answers may finish. Nothing is left, not even of a supervisor that was killed."""
     from familyai.cli import down as command
@@ -68,15 +94,15 @@ def down() -> None:
     raise typer.Exit(command.down())
 
 
-@app.command()
-def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+@app.command(cls=Command)
+def status(as_json: Annotated[bool, Flag("--json", help="For programs.")] = False) -> None:
     """Show processes, queues and addresses. Exit code 0 when everything is healthy, 1 when not."""
     from familyai.cli import status as command
 
     raise typer.Exit(command.show(as_json))
 
 
-@app.command()
+@app.command(cls=Command)
 def doctor() -> None:
     """Look for what could be wrong and say what to do. Exit code 1 when something is."""
     from familyai.cli import doctor as command
@@ -84,14 +110,16 @@ def doctor() -> None:
     raise typer.Exit(command.doctor())
 
 
-@app.command()
+@app.command(cls=Command)
 def chat(
     text: Annotated[
         str | None, typer.Argument(help="What to ask; without it, a small conversation.", show_default=False)
     ] = None,
     model: Annotated[str, typer.Option(help="A queue, an alias or a model's name.")] = "auto",
     system: Annotated[str | None, typer.Option(help="Instructions that stand before the conversation.")] = None,
-    max_tokens: Annotated[int, typer.Option(min=1, help="Where an answer is cut, however much is left to say.")] = 1024,
+    max_tokens: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Where an answer is cut, however much is left.")
+    ] = 1024,
 ) -> None:
     """Ask, and see the answer as it is written."""
     from familyai.cli import chat as command
@@ -99,7 +127,7 @@ def chat(
     raise typer.Exit(command.chat(text, model, system, max_tokens))
 
 
-@members.command("add")
+@members.command("add", cls=Command)
 def member_add(
     name: Name, role: Annotated[str, typer.Option(help="admin, adult or child.", metavar="ROLE")] = "adult"
 ) -> None:
@@ -112,7 +140,7 @@ def member_add(
     session.run(member.add(name, Role(role)))
 
 
-@members.command("list")
+@members.command("list", cls=Command)
 def member_list() -> None:
     """Show all members."""
     from familyai.cli import member, session
@@ -120,7 +148,7 @@ def member_list() -> None:
     session.run(member.show())
 
 
-@members.command("rotate")
+@members.command("rotate", cls=Command)
 def member_rotate(name: Name) -> None:
     """Make a new key; the old one stops working at once."""
     from familyai.cli import member, session
@@ -128,7 +156,7 @@ def member_rotate(name: Name) -> None:
     session.run(member.rotate(name))
 
 
-@members.command("remove")
+@members.command("remove", cls=Command)
 def member_remove(name: Name) -> None:
     """Remove a member; the key stops working at once."""
     from familyai.cli import member, session

@@ -50,6 +50,11 @@ def test_every_command_says_what_it_does(command: str) -> None:
     result = CliRunner().invoke(app, [*command.split(), "--help"])
     assert result.exit_code == 0
     assert "Usage:" in result.output
+    assert "<bool>" not in result.output
+
+
+def test_help_says_which_profile_is_the_default() -> None:
+    assert "FAMILYAI_PROFILE" in CliRunner().invoke(app, ["up", "--help"]).output
 
 
 def test_version() -> None:
