@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import secrets
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,15 +15,19 @@ from redis.asyncio import Redis
 from api.metrics import Metrics
 from api.replies import ReplyHub
 from api.watch import Watch
+from api.withdraw import Withdrawals
 from familyai.blobs import BlobStore
 from familyai.broker import connect
 from familyai.catalogue import Profile
+from familyai.errors import Unavailable
 from familyai.jobs import JobStore
 from familyai.members import MemberStore
 from familyai.registry import WorkerRegistry
 from familyai.settings import Settings
 
 log = logging.getLogger(__name__)
+
+SWEEP_S = 3600.0
 
 
 @dataclass(frozen=True)
@@ -37,28 +42,47 @@ class Front:
     members: MemberStore
     blobs: BlobStore
     replies: ReplyHub
+    withdrawals: Withdrawals
     watch: Watch
     metrics: Metrics
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Listens for replies and watches over them until the block ends. Does not wait for the broker."""
-        tasks = [asyncio.create_task(work) for work in (self.replies.subscription.run(), self.watch.run())]
-        tasks.append(asyncio.create_task(self._drop_stale_blobs()))
+        vital = [asyncio.create_task(work) for work in (self.replies.subscription.run(), self.watch.run())]
+        for task in vital:
+            task.add_done_callback(self._outlive)
+        tasks = [*vital, asyncio.create_task(self._sweep_blobs())]
         try:
             yield
         finally:
+            await self.withdrawals.finish()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self.redis.aclose()
 
-    async def _drop_stale_blobs(self) -> None:
+    def _outlive(self, task: asyncio.Task[None]) -> None:
+        """A front that hears no replies, or watches none, would only seem to live: it ends, and is started again."""
+        if task.cancelled():
+            return
+        log.critical("a front cannot go on", exc_info=task.exception(), extra={"action": "front.broken"})
+        self.replies.fail_all(Unavailable("this server starts again", code="restarting", retry_after_s=5))
+        end_process()
+
+    async def _sweep_blobs(self) -> None:
         """What a crash left behind: a body whose job's record has expired can never be asked for."""
-        try:
-            await self.blobs.delete_older_than(self.profile.limits.record_ttl_s)
-        except OSError as error:
-            log.warning("stale blobs stay", extra={"action": "blobs.not_swept", "reason": str(error)})
+        while True:
+            try:
+                await self.blobs.delete_older_than(self.profile.limits.record_ttl_s)
+            except Exception as error:  # a store of another kind raises errors of its own; the next sweep may do better
+                log.warning("stale blobs stay", extra={"action": "blobs.not_swept", "reason": str(error)})
+            await asyncio.sleep(SWEEP_S)
+
+
+def end_process() -> None:
+    """As its supervisor would."""
+    signal.raise_signal(signal.SIGTERM)
 
 
 def build_front(settings: Settings, profile: Profile) -> Front:
@@ -67,7 +91,9 @@ def build_front(settings: Settings, profile: Profile) -> Front:
     redis = connect(url)
     front_id = f"front-{secrets.token_hex(8)}"
     jobs, registry = JobStore(redis, profile.limits.record_ttl_s), WorkerRegistry(redis)
-    replies = ReplyHub(url, front_id)
+    blobs = BlobStore(settings.blobs)
+    withdrawals = Withdrawals(jobs, blobs, profile.limits.record_ttl_s)
+    replies = ReplyHub(url, front_id, on_stray=withdrawals.add)
     return Front(
         id=front_id,
         profile=profile,
@@ -75,9 +101,10 @@ def build_front(settings: Settings, profile: Profile) -> Front:
         jobs=jobs,
         registry=registry,
         members=MemberStore(redis),
-        blobs=BlobStore(settings.blobs),
+        blobs=blobs,
         replies=replies,
-        watch=Watch(replies, jobs, registry, profile.limits),
+        withdrawals=withdrawals,
+        watch=Watch(replies, withdrawals, jobs, registry, profile.limits),
         metrics=Metrics(),
     )
 

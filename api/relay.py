@@ -9,7 +9,7 @@ from starlette.types import Receive, Scope, Send
 from api.answer import Answer
 from api.front import Front
 from api.replies import Reply
-from api.submit import submit, withdraw
+from api.submit import submit
 from familyai.errors import FamilyAIError, RequestError
 from familyai.job import Job
 
@@ -41,7 +41,7 @@ class Relay(Response):
             leaving.cancel()
             self._front.replies.close(reply)
             if not reply.ended:
-                await withdraw(self._front, self._job)
+                self._front.withdrawals.add(self._job.id, self._job.queue)
 
     async def _relay(self, reply: Reply, send: Send) -> None:
         while not self._answer.ended:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from api.broker import broker_down
 from familyai import keys
@@ -26,7 +27,7 @@ class Reply:
         self._news = asyncio.Event()
 
     def put(self, frame: Frame) -> None:
-        if self.ended or self._failure is not None:
+        if self.ended or self._failure is not None or self._is_repeated(frame):
             return
         if not self._is_next(frame):
             self.fail(Unavailable("a part of the answer was lost on its way", code="reply_lost", retry_after_s=1))
@@ -54,6 +55,10 @@ class Reply:
             raise self._failure
         return frames
 
+    def _is_repeated(self, frame: Frame) -> bool:
+        """A worker that hears no answer to its PUBLISH says it again, though it may have been heard."""
+        return frame.attempt == self._attempt and frame.seq < self._seq
+
     def _is_next(self, frame: Frame) -> bool:
         right_place = frame.seq == self._seq and frame.attempt == (self._attempt or frame.attempt)
         return right_place and (isinstance(frame, Failed) or isinstance(frame, Start) == (frame.seq == 0))
@@ -62,10 +67,12 @@ class Reply:
 class ReplyHub:
     """All open replies of this process. Nothing here blocks: frames are put where their readers find them."""
 
-    def __init__(self, url: str, front_id: str) -> None:
+    def __init__(self, url: str, front_id: str, on_stray: Callable[[str], None]) -> None:
+        """`on_stray` hears of jobs that begin to answer though nobody waits for them."""
         self.subscription = Subscription(
             url, keys.reply(front_id), self._hear, on_lost=lambda: self.fail_all(broker_down())
         )
+        self._on_stray = on_stray
         self._open: dict[str, Reply] = {}
 
     def check_connected(self) -> None:
@@ -99,3 +106,5 @@ class ReplyHub:
         for frame in frames:
             if (reply := self._open.get(frame.job_id)) is not None:
                 reply.put(frame)
+            elif isinstance(frame, Start):
+                self._on_stray(frame.job_id)

@@ -1,4 +1,4 @@
-"""From an admitted request to a job on its queue, and off it again."""
+"""From an admitted request to a job on its queue."""
 
 import logging
 import time
@@ -10,7 +10,6 @@ from fastapi import Request
 from api.body import write
 from api.broker import broker_errors
 from api.front import Front
-from familyai.broker import BROKER_ERRORS
 from familyai.errors import Unavailable
 from familyai.job import Job, new_job_id
 from familyai.members import Member
@@ -52,17 +51,6 @@ async def submit(front: Front, job: Job) -> None:
         "a request waits",
         extra={"action": "job.enqueued", "job": job.id, "member": job.member, "queue": job.queue, "width": job.width},
     )
-
-
-async def withdraw(front: Front, job: Job) -> None:
-    """Nobody waits for this answer any more: it never starts, or stops at once. Best effort, raises nothing."""
-    log.info("a job is withdrawn", extra={"action": "job.withdrawn", "job": job.id, "queue": job.queue})
-    try:
-        await front.jobs.cancel(job.id, job.queue)
-        await front.blobs.delete(job.id)
-    except BROKER_ERRORS as error:
-        reason = type(error).__name__
-        log.warning("not withdrawn", extra={"action": "job.not_withdrawn", "job": job.id, "reason": reason})
 
 
 async def _without_body(front: Front, job: Job) -> Job:

@@ -14,6 +14,7 @@ import time
 from enum import Enum
 
 from api.replies import ReplyHub
+from api.withdraw import Withdrawals
 from familyai.broker import BROKER_ERRORS
 from familyai.catalogue import Limits
 from familyai.errors import Unavailable
@@ -95,10 +96,21 @@ def _failure(trouble: Trouble, limits: Limits) -> Unavailable:
 
 
 class Watch:
-    """Looks at all open replies in one round trip each to the records and to the registry."""
+    """Looks at all open replies in one round trip each to the records and to the registry.
 
-    def __init__(self, replies: ReplyHub, jobs: JobStore, registry: WorkerRegistry, limits: Limits) -> None:
+    An answer that is here to its end is whole, however slowly its client reads it.
+    """
+
+    def __init__(
+        self,
+        replies: ReplyHub,
+        withdrawals: Withdrawals,
+        jobs: JobStore,
+        registry: WorkerRegistry,
+        limits: Limits,
+    ) -> None:
         self._replies = replies
+        self._withdrawals = withdrawals
         self._jobs = jobs
         self._registry = registry
         self._limits = limits
@@ -114,8 +126,9 @@ class Watch:
                 log.warning("a look failed", extra={"action": "watch.failed", "reason": type(error).__name__})
 
     async def look(self, now_s: float) -> None:
-        """Fails the replies that waited long enough. Raises redis-py's errors."""
-        replies = self._replies.all()
+        """Withdraws what is still owed, fails the replies that waited long enough. Raises redis-py's errors."""
+        await self._withdrawals.retry()
+        replies = [reply for reply in self._replies.all() if not reply.ended]
         if not replies:
             self._since = {}
             return

@@ -26,6 +26,9 @@ class State(StrEnum):
     CANCELLED = "cancelled"
 
 
+_STATES = frozenset(state.encode() for state in State)
+
+
 class Claim(msgspec.Struct, frozen=True):
     """A job that is now this worker's to run."""
 
@@ -35,7 +38,7 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 class Record(msgspec.Struct, frozen=True):
-    """What others may know of a job while it lives; `state` is None when there is no such record."""
+    """What others may know of a job while it lives; `state` is None when there is no record that this version reads."""
 
     state: State | None
     worker: str | None = None
@@ -168,4 +171,5 @@ class JobStore:
 
 
 def _record(state: bytes | None, worker: Any) -> Record:
-    return Record(State(state.decode()) if state else None, worker.decode() if worker else None)
+    known = State(state.decode()) if state in _STATES else None
+    return Record(known, worker.decode() if worker else None)

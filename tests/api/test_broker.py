@@ -3,15 +3,17 @@
 import asyncio
 
 import pytest
+from fastapi import FastAPI
 from redis.asyncio import Redis
 
 from api.app import create_app
-from familyai.broker import connect
+from familyai.broker import BROKER_ERRORS, connect
 from familyai.catalogue import Profile
 from familyai.errors import Unavailable
+from familyai.jobs import State
 from familyai.settings import Settings
-from tests.api.support import SSE, ScriptedWorker, Served, until
-from tests.support import Broker
+from tests.api.support import LIMIT_S, SSE, ScriptedWorker, Served, until
+from tests.support import Broker, a_job
 
 
 @pytest.fixture
@@ -61,6 +63,87 @@ async def test_open_answers_end_with_an_error(served: Served, own_broker: Broker
     assert (await streaming).content.startswith(b'data: 1\n\ndata: {"error":')
     assert b"broker_down" in (await streaming).content
     assert served.front.replies.all() == []
+
+
+async def test_jobs_whose_clients_were_sent_away_do_not_run_after_the_restart(
+    served: Served, own_broker: Broker, worker: ScriptedWorker
+) -> None:
+    asking = asyncio.create_task(served.chat())
+    job_id = await worker.pop()
+    await kept(worker.redis)
+    own_broker.kill()
+    assert (await asking).status_code == 503
+
+    own_broker.start()
+    await until(lambda: _cancelled(worker, job_id), "the job is cancelled")
+    assert await worker.jobs.claim(job_id, "chat", worker.id) is None
+
+
+async def _cancelled(worker: ScriptedWorker, job_id: str) -> bool:
+    try:
+        (record,) = await worker.jobs.records([job_id])
+    except BROKER_ERRORS:
+        return False
+    return record.state is State.CANCELLED
+
+
+async def test_a_job_that_begins_to_answer_nobody_is_stopped(served: Served, worker: ScriptedWorker) -> None:
+    job = a_job(queue="chat", front=served.front.id)
+    await worker.jobs.enqueue(job)
+    claim = await worker.take()
+    await worker.start(claim)
+
+    await until(lambda: _cancelled(worker, job.id), "the job is cancelled")
+
+
+async def test_a_broker_that_hangs_does_not_delay_the_refusal(
+    served: Served, worker: ScriptedWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = asyncio.Event()
+
+    async def hang(*_: str) -> None:
+        heard.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(served.front.jobs, "cancel", hang)
+    monkeypatch.setattr("api.withdraw.LAST_TRIES_S", 0.01)
+    asking = asyncio.create_task(served.chat())
+    await worker.pop()
+    served.front.replies.fail_all(Unavailable("gone", code="broker_down"))
+
+    assert (await asking).status_code == 503
+    await asyncio.wait_for(heard.wait(), LIMIT_S)
+
+
+@pytest.mark.parametrize("vital", ["api.watch.Watch.run", "familyai.subscription.Subscription.run"])
+async def test_a_front_that_lost_a_vital_part_ends(
+    settings: Settings, profile: Profile, monkeypatch: pytest.MonkeyPatch, vital: str
+) -> None:
+    ended = asyncio.Event()
+
+    async def fail(_: object) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(vital, fail)
+    monkeypatch.setattr("api.front.end_process", ended.set)
+    async with create_app(settings, profile).router.lifespan_context(FastAPI()):
+        await asyncio.wait_for(ended.wait(), LIMIT_S)
+
+
+async def test_stale_bodies_are_looked_for_again_and_again(
+    settings: Settings, profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swept: asyncio.Queue[float] = asyncio.Queue()
+
+    async def sweep(_: object, age_s: float) -> None:
+        swept.put_nowait(age_s)
+        raise OSError("no disk")
+
+    monkeypatch.setattr("familyai.blobs.BlobStore.delete_older_than", sweep)
+    monkeypatch.setattr("api.front.SWEEP_S", 0.001)
+    async with create_app(settings, profile).router.lifespan_context(FastAPI()):
+        for _ in range(3):
+            assert await asyncio.wait_for(swept.get(), LIMIT_S) == profile.limits.record_ttl_s
 
 
 async def test_a_front_may_start_before_its_broker(own_broker: Broker, settings: Settings, profile: Profile) -> None:

@@ -36,13 +36,12 @@ async def test_frames_come_as_they_were_put_and_wait_for_each_other() -> None:
         (body(0),),
         (start(1),),
         (start(), body(2)),
-        (start(), body(1), body(1)),
         (start(), start(1)),
         (start(), body(1, attempt=2)),
         (End("job-1", 1, 0),),
     ],
 )
-async def test_a_gap_a_repetition_or_another_attempt_is_the_end(frames: tuple[Frame, ...]) -> None:
+async def test_a_gap_or_another_attempt_is_the_end(frames: tuple[Frame, ...]) -> None:
     reply = filled(*frames, body(9))
 
     if isinstance(frames[0], Start) and frames[0].seq == 0:
@@ -52,6 +51,22 @@ async def test_a_gap_a_repetition_or_another_attempt_is_the_end(frames: tuple[Fr
 
     assert caught.value.code == "reply_lost"
     assert not reply.ended
+
+
+async def test_what_is_said_twice_is_heard_once() -> None:
+    reply = filled(start(), body(1), start(), body(1), body(2), body(1), body(2))
+
+    assert await reply.frames() == [start(), body(1), body(2)]
+    reply.put(End("job-1", 1, 3))
+    assert await reply.frames() == [End("job-1", 1, 3)]
+
+
+async def test_another_attempts_repetition_is_still_a_gap() -> None:
+    reply = filled(start(), body(1), start(attempt=2))
+
+    await reply.frames()
+    with pytest.raises(Unavailable, match="lost"):
+        await reply.frames()
 
 
 async def test_a_later_attempt_may_begin_an_answer() -> None:

@@ -1,8 +1,17 @@
-import pytest
+from pathlib import Path
 
-from api.watch import ENDED_S, Since, Trouble, troubles, update, verdict
+import pytest
+from redis.asyncio import Redis
+
+from api.replies import ReplyHub
+from api.watch import ENDED_S, Since, Trouble, Watch, troubles, update, verdict
+from api.withdraw import Withdrawals
+from familyai.blobs import BlobStore
 from familyai.catalogue import Limits
-from familyai.jobs import Record, State
+from familyai.errors import Unavailable
+from familyai.frame import End, Start
+from familyai.jobs import JobStore, Record, State
+from familyai.registry import WorkerRegistry
 
 LIMITS = Limits(no_worker_wait_s=30, queue_wait_s=600)
 
@@ -62,3 +71,23 @@ def test_a_trouble_that_passed_starts_anew() -> None:
 
     since = update(since, set(), 20)
     assert update(since, {Trouble.NO_WORKER}, 30) == {Trouble.NO_WORKER: 30}
+
+
+async def test_an_answer_that_is_here_whole_may_be_read_slowly(redis: Redis, broker_url: str, tmp_path: Path) -> None:
+    replies = ReplyHub(broker_url, "front-1", on_stray=lambda job_id: None)
+    replies.subscription.connected.set()
+    jobs = JobStore(redis, record_ttl_s=60)
+    withdrawals = Withdrawals(jobs, BlobStore(tmp_path.as_uri()), record_ttl_s=60)
+    watch = Watch(replies, withdrawals, jobs, WorkerRegistry(redis), LIMITS)
+    whole, half = replies.open("job-1", "chat"), replies.open("job-2", "chat")
+    frames = [Start("job-1", 1, 0, 200, (), "w", 0), End("job-1", 1, 1)]
+    for frame in frames:
+        whole.put(frame)
+
+    for now_s in (0, ENDED_S, 2 * ENDED_S):  # neither job has a record any more
+        await watch.look(now_s)
+
+    assert await whole.frames() == frames
+    with pytest.raises(Unavailable) as caught:
+        await half.frames()
+    assert caught.value.code == "reply_lost"

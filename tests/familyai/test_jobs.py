@@ -262,6 +262,12 @@ async def test_records_come_in_the_order_asked_and_unknown_jobs_have_none(jobs: 
     assert await jobs.records(["job-a", job.id, "job-b"]) == [Record(None), Record(State.RUNNING, WORKER), Record(None)]
 
 
+async def test_a_state_of_another_version_is_no_state(jobs: JobStore, any_redis: Redis) -> None:
+    await any_redis.hset(keys.job("job-a"), mapping={"state": "paused", "worker": WORKER})
+
+    assert await jobs.records(["job-a"]) == [Record(None, WORKER)]
+
+
 async def test_no_jobs_have_no_records(jobs: JobStore) -> None:
     assert await jobs.records([]) == []
     assert await jobs.renew([]) == []
