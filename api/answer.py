@@ -71,7 +71,8 @@ class Answer:
 
     def _remember(self, body: bytes) -> None:
         if self._is_event_stream:
-            self._events += body.count(b"\n\n")
+            half_an_end = b"\n" if self._tail.endswith(b"\n") and not self._tail.endswith(b"\n\n") else b""
+            self._events += (half_an_end + body).count(b"\n\n")
             self._tail = (self._tail + body[-4:])[-4:]
 
 

@@ -37,6 +37,7 @@ def create_app(settings: Settings, profile: Profile) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
     )
     app.state.front = front
     app.add_middleware(Measured, metrics=front.metrics)

@@ -3,36 +3,45 @@
 from typing import Any
 
 from fastapi import APIRouter, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel, Field
 
 from api.front import CurrentFront, Front
 from familyai.broker import BROKER_ERRORS
 
 router = APIRouter(tags=["operations"])
 
+
+class Readiness(BaseModel):
+    status: str = Field(description="`ok` or `unavailable`.")
+    parts: dict[str, str] = Field(description="Each part: `ok`, or what is wrong with it.", examples=[{"broker": "ok"}])
+
+
 _READY: dict[int | str, dict[str, Any]] = {
-    200: {"description": "Every part is up."},
-    503: {"description": "`parts` names what is down."},
+    200: {"model": Readiness, "description": "Every part is up."},
+    503: {"model": Readiness, "description": "`parts` names what is down."},
 }
 
 
+@router.head("/health", include_in_schema=False)
 @router.get("/health", summary="Is this process alive?")
 async def health() -> dict[str, str]:
     """Says nothing about the broker or the models: see `/health/ready`."""
     return {"status": "ok"}
 
 
+@router.head("/health/ready", include_in_schema=False)
 @router.get("/health/ready", summary="Can every resident model answer?", responses=_READY)
 async def ready(front: CurrentFront) -> JSONResponse:
     """Each part, and whether it is up: the broker, the subscription to replies, a worker for every resident model."""
     down = await _down(front)
     status = "unavailable" if any(down.values()) else "ok"
-    parts = {part: reason or "ok" for part, reason in down.items()}
-    return JSONResponse({"status": status, "parts": parts}, status_code=503 if any(down.values()) else 200)
+    answer = Readiness(status=status, parts={part: reason or "ok" for part, reason in down.items()})
+    return JSONResponse(answer.model_dump(), status_code=503 if any(down.values()) else 200)
 
 
-@router.get("/metrics", summary="Prometheus metrics", response_class=Response)
+@router.get("/metrics", summary="Prometheus metrics", response_class=PlainTextResponse)
 async def metrics(front: CurrentFront) -> Response:
     """Of this front process; the workers have their own."""
     await _measure(front)

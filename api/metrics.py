@@ -16,7 +16,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "familyai_requests",
-            "Requests answered; status 499: the client left.",
+            "Requests by the status they ended with; 499: the client left, 500: the answer was cut off.",
             ["path", "status"],
             registry=self.registry,
         )
@@ -54,15 +54,15 @@ class Measured:
         timing = _Timing(send)
         try:
             await self._app(scope, receive, timing.send)
-        except Exception:
-            timing.status = timing.status or 500
+        except BaseException:
+            timing.broken = True
             raise
         finally:
             self._record(scope, timing)
 
     def _record(self, scope: Scope, timing: "_Timing") -> None:
         path = getattr(scope.get("route"), "path_format", "unmatched")
-        self._metrics.requests.labels(path, timing.status or CLIENT_LEFT).inc()
+        self._metrics.requests.labels(path, timing.outcome).inc()
         self._metrics.duration_s.labels(path).observe(time.monotonic() - timing.began_s)
         if timing.first_byte_s is not None:
             self._metrics.first_byte_s.labels(path).observe(timing.first_byte_s - timing.began_s)
@@ -72,12 +72,22 @@ class _Timing:
     def __init__(self, send: Send) -> None:
         self.began_s = time.monotonic()
         self.first_byte_s: float | None = None
-        self.status: int | None = None
+        self.broken = False
+        self._status = CLIENT_LEFT
+        self._whole = False
         self._send = send
+
+    @property
+    def outcome(self) -> int:
+        """The status, if all of the answer was sent; else whose fault that is."""
+        if self.broken:
+            return 500
+        return self._status if self._whole else CLIENT_LEFT
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.status = message["status"]
-        elif self.first_byte_s is None:
-            self.first_byte_s = time.monotonic()
+            self._status = message["status"]
+        else:
+            self.first_byte_s = self.first_byte_s or time.monotonic()
+            self._whole = not message.get("more_body", False)
         await self._send(message)

@@ -33,6 +33,7 @@ class ModelList(BaseModel):
     data: list[ModelCard]
 
 
+@router.head("/models", include_in_schema=False)
 @router.get("/models", summary="List models")
 async def list_models(front: CurrentFront, member: CurrentMember) -> ModelList:
     """Every name that this member can use as `model`: aliases first, then queues."""

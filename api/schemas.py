@@ -28,6 +28,7 @@ class ChatRequest(_Request):
     stream: bool = _STREAM
     stream_options: dict[str, Any] | None = Field(None, description="`include_usage` adds token counts at the end.")
     max_completion_tokens: int | None = Field(None, ge=1, description="Longest answer, in tokens.")
+    max_tokens: int | None = Field(None, ge=1, description="The older name of `max_completion_tokens`.")
     temperature: float | None = _TEMPERATURE
     n: int = Field(1, ge=1, description="How many answers; it counts as so many slots of the model.")
     stop: str | list[str] | None = Field(None, description="Where to stop.")
@@ -115,6 +116,7 @@ _REASONS = {
     401: "No key, a wrong key, or the key of a removed member.",
     404: "There is no such model; the message lists those there are.",
     413: "The body is over its limit.",
+    415: "The body is compressed.",
     500: "The engine failed.",
     503: "May work later (`Retry-After`): broker down, no worker for this model, waited too long, or a worker died.",
 }

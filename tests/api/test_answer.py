@@ -100,13 +100,26 @@ def test_an_event_stream_has_no_length_for_an_error_may_yet_follow() -> None:
     assert b"content-length" not in headers
 
 
-def test_responses_errors_are_numbered_after_the_events_before_them() -> None:
+@pytest.mark.parametrize(
+    ("sent", "events"),
+    [
+        ([], 0),
+        ([b"event: a\ndata: 1\n\nevent: b\ndata: 2\n\n"], 2),
+        ([b"event: a\ndata: 1\n", b"\nevent: b\ndata: 2\n", b"\n"], 2),
+        ([b"data: 1\n", b"data: 2\n\n"], 1),
+        ([b"data: 1\n\n", b"\n"], 1),
+        ([b"data: 1\n", b"", b"\n"], 1),
+        ([b"\n", b"data: 1\n\n"], 1),
+    ],
+)
+def test_responses_errors_are_numbered_after_the_events_before_them(sent: list[bytes], events: int) -> None:
     begun, _ = answer(SSE, dialect=Dialect.RESPONSES)
-    begun.messages([body(b"event: a\ndata: 1\n\nevent: b\ndata: 2\n\n")])
+    for data in sent:
+        begun.messages([body(data)])
 
     (message,) = begun.failure(LOST)
 
-    assert b'"sequence_number":2' in message["body"]
+    assert b'"sequence_number":%d' % events in message["body"]
 
 
 @pytest.mark.parametrize("value", [b"text/event-stream; charset=utf-8", b"text/event-stream"])

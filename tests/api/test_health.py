@@ -1,13 +1,17 @@
 import asyncio
 import re
 
+import httpx
+import pytest
 from jsonschema import Draft202012Validator
 from redis.asyncio import Redis
 
 from api.app import create_app
 from familyai.catalogue import Profile
+from familyai.frame import Failed
+from familyai.jobs import Claim
 from familyai.settings import Settings
-from tests.api.support import PROFILE, SSE, ScriptedWorker, Served, until
+from tests.api.support import JSON, PROFILE, SSE, ScriptedWorker, Served, until
 
 
 async def test_alive_and_ready_are_two_questions(served: Served, redis: Redis, worker: ScriptedWorker) -> None:
@@ -29,6 +33,39 @@ async def test_health_and_metrics_need_no_key(served: Served) -> None:
 
     for path in ("/health", "/health/ready", "/metrics", "/openapi.json"):
         assert (await served.client.get(path)).status_code != 401
+
+
+@pytest.mark.parametrize("path", ["/health", "/health/ready", "/v1/models"])
+async def test_whoever_asks_with_head_gets_the_same_without_the_body(served: Served, path: str) -> None:
+    head, get = await served.client.head(path), await served.client.get(path)
+
+    assert (head.status_code, head.headers["content-type"]) == (get.status_code, get.headers["content-type"])
+    assert head.content == b""
+
+
+async def test_answers_that_were_not_whole_do_not_count_as_200(served: Served, worker: ScriptedWorker) -> None:
+    async def begin(headers: tuple[tuple[bytes, bytes], ...]) -> tuple[httpx.Response, Claim]:
+        request = served.client.build_request("POST", "/v1/chat/completions", json={"model": "auto"})
+        opening = asyncio.create_task(served.client.send(request, stream=True))
+        claim = await worker.take()
+        await worker.start(claim, headers)
+        await worker.write(claim, b"data: 1\n\n")
+        return await opening, claim
+
+    left, _ = await begin(SSE)
+    await left.aclose()
+    cut, claim = await begin(JSON)
+    await worker.say(claim, Failed(claim.job.id, 1, 2, "engine_failed", "boom"))
+    with pytest.raises(httpx.RemoteProtocolError):
+        await cut.aread()
+
+    async def counted() -> bool:
+        text = (await served.client.get("/metrics")).text
+        counter = 'familyai_requests_total{path="/v1/chat/completions",status="%s"} 1.0'
+        assert counter % 200 not in text
+        return counter % 499 in text and counter % 500 in text
+
+    await until(counted, "both are counted")
 
 
 async def test_metrics_count_by_route_and_status(served: Served, worker: ScriptedWorker) -> None:
@@ -90,6 +127,11 @@ def test_openapi_describes_every_operation() -> None:
     app = create_app(Settings(broker_url="redis://127.0.0.1:1/0"), Profile.model_validate(PROFILE))
     document = app.openapi()
 
+    assert document["paths"]["/v1/chat/completions"]["post"]["operationId"] == "create_chat_completion"
+    ready = document["paths"]["/health/ready"]["get"]["responses"]
+    schemas = {ready[status]["content"]["application/json"]["schema"]["$ref"] for status in ("200", "503")}
+    assert schemas == {"#/components/schemas/Readiness"}
+    assert list(document["paths"]["/metrics"]["get"]["responses"]["200"]["content"]) == ["text/plain"]
     operations = {(path, verb): told for path, verbs in document["paths"].items() for verb, told in verbs.items()}
     assert len(operations) == 11
     for (path, verb), told in operations.items():
@@ -99,7 +141,7 @@ def test_openapi_describes_every_operation() -> None:
             schema = told["requestBody"]["content"]["application/json"]["schema"]
             Draft202012Validator.check_schema(schema)
             assert "model" in schema["required"], path
-            assert {"400", "401", "404", "413", "500", "503"} <= set(told["responses"]), path
+            assert {"400", "401", "404", "413", "415", "500", "503"} <= set(told["responses"]), path
         if path.startswith("/v1/"):
             assert told["security"] == [{"HTTPBearer": []}, {"APIKeyHeader": []}], path
 
