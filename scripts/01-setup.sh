@@ -9,10 +9,12 @@ set -euo pipefail
 cd -P "$(dirname "$0")/.."
 
 VENV=.venv
+LOG=$VENV/setup.log # all that pip says
 TORCH=$(sed -n 's/^ *"torch==\([0-9.]*\)",$/\1/p' pyproject.toml)
 TORCH_CPU_INDEX=https://download.pytorch.org/whl/cpu
 DISK_GB=5
 LIBRARIES="libnuma.so.1 libstdc++.so.6 libgcc_s.so.1" # what vLLM's and PyTorch's wheels do not bring themselves
+WATCHER=
 SECONDS=0
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 
@@ -25,6 +27,7 @@ main() {
     esac
     if ! is_stamped "$kind"; then
         trap 'stopped $?' EXIT
+        trap 'exit 130' INT # pip says of its own that it was interrupted, and bash would go on
         check_machine
         make_venv
         drop_half_installed
@@ -32,7 +35,7 @@ main() {
         install_locks "${locks[@]}"
         install_project
         stamp "$kind"
-        trap - EXIT
+        trap - EXIT INT
     fi
     "$VENV/bin/python" -m workers.prepare
 }
@@ -162,11 +165,10 @@ install_torch() {
         return
     fi
     step "1 of 3: PyTorch $TORCH for CPUs, about 200 MB"
-    pip_install 1 --no-deps "$wanted" 2>"$VENV/torch.log" \
+    : >"$LOG"
+    pip_install 1 --no-deps "$wanted" \
         || pip_install 1 --no-deps --index-url "$TORCH_CPU_INDEX" "$wanted" \
-        || die "PyTorch could not be installed. What pip said of its own sources:
-$(cat "$VENV/torch.log")"
-    rm -f "$VENV/torch.log"
+        || pip_failed "PyTorch could not be installed, neither from pip's own sources nor from $TORCH_CPU_INDEX."
 }
 
 install_locks() {
@@ -174,7 +176,9 @@ install_locks() {
     for lock in "$@"; do options+=(-r "$lock"); done
     count=$(cat "$@" | grep -c '^[A-Za-z0-9._-]*==')
     step "2 of 3: $count pinned packages, about 700 MB"
-    pip_install "$count" --no-deps --require-hashes --only-binary :all: "${options[@]}"
+    : >"$LOG"
+    pip_install "$count" --no-deps --require-hashes --only-binary :all: "${options[@]}" \
+        || pip_failed "The packages could not be installed."
 }
 
 install_project() {
@@ -182,37 +186,69 @@ install_project() {
     "$VENV/bin/python" -m pip install --quiet --no-deps --no-build-isolation --no-index --editable .
 }
 
-# pip_install PACKAGES ARGUMENTS...: on a terminal pip shows its own progress, elsewhere a line now and then.
+# pip_install PACKAGES ARGUMENTS...: what pip says goes to the log, and how far it is to whoever waits. pip itself stays
+# in the foreground, so that Ctrl-C is its own.
 pip_install() {
-    local count=$1
+    local count=$1 code=0 began=$SECONDS
     shift
-    if [ -t 1 ]; then
-        "$VENV/bin/python" -m pip install "$@"
-    else
-        "$VENV/bin/python" -m pip install --progress-bar off "$@" | count_lines "$count"
-    fi 2> >(grep -v 'WARNING: Location .* is ignored' >&2) # a second index that lacks a package is no news
+    watch_pip "$count" "$(wc -l <"$LOG")" &
+    WATCHER=$!
+    "$VENV/bin/python" -m pip install --progress-bar off "$@" >>"$LOG" 2>&1 || code=$?
+    stop_watching
+    [ "$code" != 0 ] || progress "done in $((SECONDS - began)) s" "\n"
+    return "$code"
 }
 
-count_lines() {
-    local line seen=0 total=$1
-    while read -r line; do
-        case "$line" in
-            Collecting* | Processing* | Requirement\ already*)
-                seen=$((seen + 1))
-                if [ $((seen % 50)) = 0 ] && [ "$seen" -lt "$total" ]; then say "$seen of $total fetched, ${SECONDS} s"; fi
-                ;;
-            Installing*) say "$seen of $total fetched, ${SECONDS} s; unpacking, about a minute" ;;
-        esac
-    done
+stop_watching() {
+    if [ -n "$WATCHER" ] && kill "$WATCHER" 2>/dev/null; then wait "$WATCHER" 2>/dev/null || true; fi
+    WATCHER=
+    clear_line
+}
+
+# watch_pip PACKAGES LINES: follows what is in the log after so many lines: a line that changes every second on a
+# terminal, and a line every half minute elsewhere.
+watch_pip() {
+    local count=$1 lines=$2 began=$SECONDS seconds end="\n" every_s=30
+    if [ -t 1 ]; then end="" every_s=1; fi
+    while sleep 1 && kill -0 $$; do
+        seconds=$((SECONDS - began))
+        if [ $((seconds % every_s)) = 0 ]; then progress "$(pip_words "$count" "$lines"), $seconds s" "$end"; fi
+    done 2>/dev/null
+}
+
+pip_words() {
+    tail -n "+$(($2 + 1))" "$LOG" | awk -v count="$1" '
+        /^(Collecting|Processing|Requirement already)/ {seen++}
+        /^Installing collected/ {fetched = 1}
+        END {
+            if (count == 1) print fetched ? "unpacking" : "fetching"
+            else if (fetched) print "all " count " packages are here, unpacking takes about a minute"
+            else print seen + 0 " of " count " packages"
+        }'
+}
+
+pip_failed() {
+    local no_news='^(Looking in|Ignoring|Requirement already|Collecting|Processing|  Downloading|  Using cached|WARNING: Location .* is ignored)'
+    die "$1 What pip said of it (all it said is in $PWD/$LOG):
+$(grep -vE "$no_news" "$LOG" | tail -n 40)"
 }
 
 # --- words ---------------------------------------------------------------------------------------------------------
 
 step() { printf '%s\n' "$*"; }
 
-say() { printf '  %s\n' "$*"; }
+# progress WORDS END: on a terminal over the line that was there.
+progress() {
+    clear_line
+    printf '  %s%b' "$1" "$2"
+}
+
+clear_line() {
+    if [ -t 1 ]; then printf '\r\033[K'; fi
+}
 
 stopped() {
+    stop_watching
     if [ "$1" != 0 ]; then printf 'Setting up stopped. Run it again once the cause is mended: it goes on from there.\n' >&2; fi
 }
 
