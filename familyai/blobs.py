@@ -6,6 +6,8 @@ from typing import Any, cast
 
 import fsspec
 
+from familyai.errors import ConfigurationError
+
 
 class BlobStore:
     """Objects by name under one fsspec URL (`file:///…`, `s3://bucket/prefix`).
@@ -14,7 +16,11 @@ class BlobStore:
     """
 
     def __init__(self, url: str) -> None:
-        self._fs, self._root = cast(tuple[Any, str], fsspec.core.url_to_fs(url))
+        """Raises ConfigurationError for a URL of no file system that is installed here."""
+        try:
+            self._fs, self._root = cast(tuple[Any, str], fsspec.core.url_to_fs(url))
+        except (ValueError, ImportError) as error:
+            raise ConfigurationError(f"FAMILYAI_BLOB_URL: {error}") from error
 
     async def put(self, name: str, data: bytes) -> None:
         """Visible only when whole. Raises OSError when the store is full or gone."""

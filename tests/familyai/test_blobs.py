@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from familyai.blobs import BlobStore
+from familyai.errors import ConfigurationError
 from familyai.job import new_job_id
 
 
@@ -115,3 +116,8 @@ async def test_any_fsspec_url_will_do() -> None:
     assert await blobs.get("job-1") == b"x"
     assert await blobs.delete_older_than(60) == 0
     assert await blobs.delete_older_than(-60) == 1
+
+
+def test_a_url_of_no_known_file_system_names_the_variable() -> None:
+    with pytest.raises(ConfigurationError, match=r"FAMILYAI_BLOB_URL.*nosuch"):
+        BlobStore("nosuch://bucket")
