@@ -1,5 +1,7 @@
 """Bad input: a clear error in OpenAI's envelope, from whoever knows best, and nobody else is harmed."""
 
+from typing import Any
+
 import httpx
 import openai
 import pytest
@@ -20,22 +22,30 @@ def test_an_unknown_model_lists_the_known(client: openai.OpenAI) -> None:
 
 
 @pytest.mark.parametrize(
-    ("more", "named"),
+    ("more", "param"),
     [
         ({"max_tokens": -1}, "max_tokens"),
-        ({"temperature": "hot"}, "temperature"),
+        ({"temperature": "hot"}, "body.temperature"),  # as the engine writes it
         ({"n": 1000}, "n"),
         ({"use_beam_search": True}, "use_beam_search"),
         ({"priority": 1}, "priority"),
-        ({"messages": [{"role": "user", "content": "word " * 6000}]}, "4096"),
+        ({"structured_outputs": {"regex": "a" * 1001}}, "structured_outputs.regex"),
     ],
 )
-def test_a_bad_parameter_is_named(http: httpx.Client, more: dict[str, object], named: str) -> None:
+def test_a_bad_parameter_is_named(http: httpx.Client, more: dict[str, object], param: str) -> None:
+    assert refused(http, more)["param"] == param
+
+
+def test_a_prompt_longer_than_the_model_is_told_its_length(http: httpx.Client) -> None:
+    assert "4096" in refused(http, {"messages": [{"role": "user", "content": "word " * 6000}]})["message"]
+
+
+def refused(http: httpx.Client, more: dict[str, object]) -> dict[str, Any]:
     reply = http.post("/v1/chat/completions", json={"model": "auto", "messages": HELLO, **more})
     assert reply.status_code == 400
-    error = reply.json()["error"]
-    assert named in f"{error['param']} {error['message']}"
+    error: dict[str, Any] = reply.json()["error"]
     assert set(error) >= {"message", "type", "param", "code"}
+    return error
 
 
 def test_an_outside_url_is_refused(http: httpx.Client) -> None:
