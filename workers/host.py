@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import uvloop
 
 from familyai.blobs import BlobStore
-from familyai.broker import BROKER_ERRORS, connect
+from familyai.broker import BROKER_ERRORS, connect, connect_alone
 from familyai.catalogue import Profile
 from familyai.jobs import JobStore
 from familyai.registry import WorkerRegistry
@@ -90,13 +90,14 @@ class Host:
     async def _load(self) -> None:
         model = self._profile.model(self.queue)
         broker_url = self._settings.broker_url.get_secret_value()
-        redis = connect(broker_url)
+        redis, wire = connect(broker_url), connect_alone(broker_url)
         self._stack.push_async_callback(redis.aclose)
+        self._stack.push_async_callback(wire.aclose)
         opening = find_engine(model)(model, self._profile.limits, self._settings.home)
         engine = await self._stack.enter_async_context(opening)
         jobs = JobStore(redis, self._profile.limits.record_ttl_s)
         self._registry = WorkerRegistry(redis)
-        self._server = Server(self.queue, self.worker, redis, BlobStore(self._settings.blobs), jobs, engine)
+        self._server = Server(self.queue, self.worker, wire, BlobStore(self._settings.blobs), jobs, engine)
         pulse = Pulse(self.queue, self.worker, model.slots, self._server, engine, jobs, self._registry, self._is_dead)
         self._start(self._server.outbox.run(), pulse.control(broker_url).run(), pulse.run())
         self.status = "ok"

@@ -54,26 +54,23 @@ class Outbox:
         await self._empty.wait()
 
     async def _publish(self, pending: Pending) -> None:
-        messages = [(front, batch) for front, frames in pending.items() for batch in batches(frames)]
-        pipe = self._redis.pipeline(transaction=False)
-        for front, batch in messages:
-            pipe.publish(keys.reply(front), encode_frames(batch))
-        try:
-            heard = await pipe.execute()
-        except BROKER_ERRORS as error:
-            lost = sum(map(len, pending.values()))
-            metrics.frames_lost.inc(lost)
-            log.warning("frames lost", extra={"action": "frames.lost", "frames": lost, "reason": type(error).__name__})
-            return
-        self._account([batch for _, batch in messages], heard)
+        for front, frames in pending.items():
+            for batch in batches(frames):
+                await self._send(front, batch)
 
-    def _account(self, sent: list[tuple[Frame, ...]], heard: list[int]) -> None:
-        metrics.messages.inc(len(sent))
-        for frames, listeners in zip(sent, heard, strict=True):
-            metrics.frames.inc(len(frames))
-            if listeners == 0:
-                for job_id in {frame.job_id for frame in frames}:
-                    self._on_gone(job_id)
+    async def _send(self, front: str, batch: tuple[Frame, ...]) -> None:
+        try:
+            listeners = await self._redis.publish(keys.reply(front), encode_frames(batch))
+        except BROKER_ERRORS as error:
+            metrics.frames_lost.inc(len(batch))
+            reason = type(error).__name__
+            log.warning("frames lost", extra={"action": "frames.lost", "frames": len(batch), "reason": reason})
+            return
+        metrics.messages.inc()
+        metrics.frames.inc(len(batch))
+        if listeners == 0:
+            for job_id in {frame.job_id for frame in batch}:
+                self._on_gone(job_id)
 
 
 def batches(frames: list[Frame]) -> Iterator[tuple[Frame, ...]]:

@@ -27,7 +27,7 @@ EARLY_CANCELS = 256
 class Server:
     """Serves the jobs of one queue with one engine. All methods run on the engine's loop."""
 
-    def __init__(self, queue: str, worker: str, redis: Redis, blobs: BlobStore, jobs: JobStore, engine: Engine) -> None:
+    def __init__(self, queue: str, worker: str, wire: Redis, blobs: BlobStore, jobs: JobStore, engine: Engine) -> None:
         self._queue = queue
         self._worker = worker
         self._blobs = blobs
@@ -35,7 +35,7 @@ class Server:
         self._engine = engine
         self._running: dict[str, Exchange] = {}
         self._early: deque[str] = deque(maxlen=EARLY_CANCELS)
-        self.outbox = Outbox(redis, on_gone=self.abandon)
+        self.outbox = Outbox(wire, on_gone=self.abandon)
 
     @property
     def running(self) -> list[str]:

@@ -11,29 +11,21 @@ from workers.outbox import Outbox, batches
 
 
 class Wire:
-    """Stands where the connection stands: records what is published, in rounds; can be made to block or break."""
+    """Stands where the connection stands: records what is published, and can be made to block or break."""
 
     def __init__(self) -> None:
-        self.rounds: list[list[tuple[str, tuple[Frame, ...]]]] = []
+        self.sent: list[tuple[str, tuple[Frame, ...]]] = []
         self.listeners = 1
         self.open = asyncio.Event()
         self.open.set()
         self.broken = False
 
-    def pipeline(self, transaction: bool) -> "Wire":
-        self._round: list[tuple[str, tuple[Frame, ...]]] = []
-        return self
-
-    def publish(self, channel: str, data: bytes) -> None:
-        self._round.append((channel, decode_frames(data)))
-
-    async def execute(self) -> list[int]:
-        sent = self._round
+    async def publish(self, channel: str, data: bytes) -> int:
         await self.open.wait()
         if self.broken:
             raise RedisConnectionError("gone")
-        self.rounds.append(sent)
-        return [self.listeners] * len(sent)
+        self.sent.append((channel, decode_frames(data)))
+        return self.listeners
 
 
 @pytest.fixture
@@ -63,8 +55,9 @@ async def test_frames_ready_together_share_one_message_per_front(outbox: Outbox,
     outbox.put("f1", frame("b", 0))
     outbox.put("f2", frame("c", 0))
     await outbox.flushed()
-    assert wire.rounds == [
-        [(keys.reply("f1"), (frame("a", 0), frame("b", 0))), (keys.reply("f2"), (frame("c", 0),))],
+    assert wire.sent == [
+        (keys.reply("f1"), (frame("a", 0), frame("b", 0))),
+        (keys.reply("f2"), (frame("c", 0),)),
     ]
 
 
@@ -78,7 +71,7 @@ async def test_frames_gather_while_a_publish_is_under_way(outbox: Outbox, wire: 
         await asyncio.sleep(0)
     wire.open.set()
     await outbox.flushed()
-    assert [[found.seq for found in sent[0][1]] for sent in wire.rounds] == [[0], [1, 2, 3]]
+    assert [[found.seq for found in frames] for _, frames in wire.sent] == [[0], [1, 2, 3]]
 
 
 async def test_a_dead_broker_costs_frames_not_the_outbox(outbox: Outbox, wire: Wire) -> None:
@@ -88,7 +81,7 @@ async def test_a_dead_broker_costs_frames_not_the_outbox(outbox: Outbox, wire: W
     wire.broken = False
     outbox.put("f", frame("a", 1))
     await outbox.flushed()
-    assert wire.rounds == [[(keys.reply("f"), (frame("a", 1),))]]
+    assert wire.sent == [(keys.reply("f"), (frame("a", 1),))]
 
 
 async def test_jobs_of_a_front_that_left_are_reported(outbox: Outbox, wire: Wire, gone: list[str]) -> None:
