@@ -39,7 +39,14 @@ class Question:
         """As fast as possible is a pace that nothing keeps: the engine then takes one turn of its loop per word."""
         echo = {"tokens_per_s": self.tokens_per_s or 1e6}
         messages = [{"role": "user", "content": self.prompt}]
-        asked = {"model": MODEL, "messages": messages, "max_tokens": self.tokens, "stream": self.stream, "echo": echo}
+        asked = {
+            "model": MODEL,
+            "messages": messages,
+            "max_tokens": self.tokens,
+            "ignore_eos": True,
+            "stream": self.stream,
+            "echo": echo,
+        }
         return orjson.dumps(asked)
 
 

@@ -68,7 +68,7 @@ def assert_broken(received: list[str], code: str) -> None:
 async def test_many_streams_each_whole_and_their_own(client: httpx.AsyncClient) -> None:
     async def ask(number: int) -> None:
         text = f"number {number} says naïve 東京 🎉"
-        received = [event async for event in events(client, chat(text, max_tokens=30))]
+        received = [event async for event in events(client, chat(text, max_tokens=30, ignore_eos=True))]
         assert text_of(received) == "".join(expected_words(text, 30))
         assert received[-1] == "[DONE]"
 
@@ -102,7 +102,7 @@ async def test_the_engines_own_refusal_passes_untouched(client: httpx.AsyncClien
 
 async def test_a_killed_worker_ends_its_streams_with_an_error(client: httpx.AsyncClient, worker: Process) -> None:
     received = []
-    async for event in events(client, chat("word", max_tokens=10_000, echo={"tokens_per_s": 20})):
+    async for event in events(client, chat("word", max_tokens=10_000, ignore_eos=True, echo={"tokens_per_s": 20})):
         received.append(event)
         if len(received) == 3:
             os.kill(worker.popen.pid, signal.SIGKILL)
@@ -113,7 +113,7 @@ async def test_a_killed_broker_ends_streams_refuses_and_comes_back(
     client: httpx.AsyncClient, front: Process, broker: Broker
 ) -> None:
     received = []
-    async for event in events(client, chat("word", max_tokens=10_000, echo={"tokens_per_s": 20})):
+    async for event in events(client, chat("word", max_tokens=10_000, ignore_eos=True, echo={"tokens_per_s": 20})):
         received.append(event)
         if len(received) == 3:
             broker.kill()
@@ -131,7 +131,7 @@ async def test_a_stopping_front_says_so_in_open_streams(
     impatient: None, client: httpx.AsyncClient, front: Process
 ) -> None:
     received = []
-    async for event in events(client, chat("word", max_tokens=10_000, echo={"tokens_per_s": 20})):
+    async for event in events(client, chat("word", max_tokens=10_000, ignore_eos=True, echo={"tokens_per_s": 20})):
         received.append(event)
         if len(received) == 3:
             front.popen.send_signal(signal.SIGTERM)
@@ -141,7 +141,7 @@ async def test_a_stopping_front_says_so_in_open_streams(
 
 async def test_a_killed_front_frees_the_slot(client: httpx.AsyncClient, front: Process, worker: Process) -> None:
     async def read() -> None:
-        async for _ in events(client, chat("word", max_tokens=10_000, echo={"tokens_per_s": 20})):
+        async for _ in events(client, chat("word", max_tokens=10_000, ignore_eos=True, echo={"tokens_per_s": 20})):
             os.kill(front.popen.pid, signal.SIGKILL)
 
     with pytest.raises(httpx.HTTPError):

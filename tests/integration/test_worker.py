@@ -42,7 +42,7 @@ async def test_answers_go_to_their_own_callers(worker: Process, caller: Caller) 
 
 
 async def test_frames_of_many_streams_share_messages(worker: Process, caller: Caller) -> None:
-    asked = [await caller.ask("word", max_tokens=50, echo={"tokens_per_s": 100}) for _ in range(32)]
+    asked = [await caller.ask("word", max_tokens=50, ignore_eos=True, echo={"tokens_per_s": 100}) for _ in range(32)]
     for _, reply in asked:
         await reply.end()
     frames = sum(len(reply.frames) for _, reply in asked)
@@ -58,7 +58,7 @@ async def test_a_failing_engine_harms_only_its_job(worker: Process, caller: Call
 
 
 async def test_a_cancelled_answer_stops(worker: Process, caller: Caller, redis: Redis) -> None:
-    job, reply = await caller.ask("word", max_tokens=10_000, echo={"tokens_per_s": 20})
+    job, reply = await caller.ask("word", max_tokens=10_000, ignore_eos=True, echo={"tokens_per_s": 20})
     await until(lambda: _has(reply.frames), "the first frame")
     await caller.jobs.cancel(job.id, job.queue)
     await until(lambda: _idle(worker), "the engine is idle")
@@ -67,13 +67,13 @@ async def test_a_cancelled_answer_stops(worker: Process, caller: Caller, redis: 
 
 async def test_a_job_whose_front_is_gone_stops(worker: Process, redis: Redis) -> None:
     nobody = Caller(redis, front="gone")
-    await nobody.ask("word", max_tokens=10_000, echo={"tokens_per_s": 20})
+    await nobody.ask("word", max_tokens=10_000, ignore_eos=True, echo={"tokens_per_s": 20})
     wait_until(lambda: "familyai_jobs_total{" in _metrics(worker), "the job has ended")
     assert 'familyai_jobs_total{queue="chat-fast",state="cancelled"} 1.0' in _metrics(worker)
 
 
 async def test_sigterm_drains(worker: Process, caller: Caller, redis: Redis) -> None:
-    _, running = await caller.ask("word", max_tokens=40, echo={"tokens_per_s": 40})
+    _, running = await caller.ask("word", max_tokens=40, ignore_eos=True, echo={"tokens_per_s": 40})
     await until(lambda: _has(running.frames), "the first frame")
     worker.popen.send_signal(signal.SIGTERM)
     assert isinstance(await running.end(), End)

@@ -1,6 +1,7 @@
 """The stand-in engine: OpenAI's endpoints with deterministic text, for tests, load and faults.
 
-It answers with the words of the last message, over and over, one word per token, until `max_tokens` (default: once).
+It answers with the words of the last message, one word per token, at most `max_tokens`; with `ignore_eos`, which is
+vLLM's word for it, over and over until then.
 A request may carry an `echo` object to shape the answer:
 
     tokens_per_s   pace of the words; 0 or absent: as fast as they are read
@@ -50,6 +51,7 @@ class _Generation(_Loose):
     max_tokens: int | None = Field(None, ge=1)
     max_completion_tokens: int | None = Field(None, ge=1)
     n: int = Field(1, ge=1)
+    ignore_eos: bool = False
     stream: bool = False
     echo: Behaviour = Behaviour()
 
@@ -169,8 +171,10 @@ class _Answer:
         self._asked = asked
         self._id = f"{dialect.prefix}-{request_id}"
         self._created = int(time.time())
-        self._words = list(expected_words(asked.prompt_text, asked.max_completion_tokens or asked.max_tokens))
-        self._reason = "length" if asked.max_completion_tokens or asked.max_tokens else "stop"
+        limit = asked.max_completion_tokens or asked.max_tokens
+        once = list(expected_words(asked.prompt_text, None))
+        self._words = list(expected_words(asked.prompt_text, limit)) if asked.ignore_eos else once[:limit]
+        self._reason = "length" if limit == len(self._words) != len(once) else "stop"
 
     async def events(self) -> AsyncIterator[bytes]:
         chunk = f"{self._dialect.kind}.chunk" if self._dialect is CHAT else self._dialect.kind
@@ -228,7 +232,7 @@ def make_app() -> Router:
 
 
 def expected_words(prompt: str, max_tokens: int | None) -> Iterator[str]:
-    """The whole answer, word by word; joined it is the text a client must receive."""
+    """The whole answer with `ignore_eos`, word by word; joined it is the text a client must receive."""
     words = prompt.split() or ["(nothing)"]
     return (word + " " for word in itertools.islice(itertools.cycle(words), max_tokens or len(words)))
 

@@ -25,11 +25,22 @@ async def test_the_answer_is_the_question(client: httpx.AsyncClient) -> None:
 
 
 async def test_a_stream_gives_the_same_text_word_by_word(client: httpx.AsyncClient) -> None:
-    reply = await client.post("/v1/chat/completions", json=chat("naïve 東京 café", stream=True, max_tokens=5))
+    reply = await client.post(
+        "/v1/chat/completions", json=chat("naïve 東京 café", stream=True, max_tokens=5, ignore_eos=True)
+    )
     lines = [line.removeprefix("data: ") for line in reply.text.split("\n\n") if line]
     assert lines[-1] == "[DONE]"
     deltas = [json.loads(line)["choices"][0]["delta"].get("content", "") for line in lines[:-1]]
     assert "".join(deltas) == "".join(expected_words("naïve 東京 café", 5)) == "naïve 東京 café naïve 東京 "
+
+
+@pytest.mark.parametrize(
+    ("limit", "text", "reason"), [(2, "a b ", "length"), (3, "a b c ", "stop"), (9, "a b c ", "stop")]
+)
+async def test_a_limit_cuts_and_does_not_stretch(client: httpx.AsyncClient, limit: int, text: str, reason: str) -> None:
+    answer = (await client.post("/v1/chat/completions", json=chat("a b c", max_tokens=limit))).json()
+    (choice,) = answer["choices"]
+    assert (choice["message"]["content"], choice["finish_reason"]) == (text, reason)
 
 
 async def test_n_answers(client: httpx.AsyncClient) -> None:
