@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from api.app import create_app
 from familyai.catalogue import load_profile
 from familyai.errors import ConfigurationError, Unavailable
+from familyai.heap import settle_heap
 from familyai.logs import configure
 from familyai.settings import load_settings
 
@@ -59,6 +60,7 @@ def main() -> None:
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=math.ceil(profile.limits.drain_s + LAST_WORDS_S),
     )
+    settle_heap()
     FrontServer(app, config, profile.limits.drain_s).run()
 
 

@@ -16,6 +16,7 @@ import uvloop
 from familyai.blobs import BlobStore
 from familyai.broker import BROKER_ERRORS, connect, connect_alone
 from familyai.catalogue import Profile
+from familyai.heap import settle_heap
 from familyai.jobs import JobStore
 from familyai.registry import WorkerRegistry
 from familyai.settings import Settings
@@ -100,6 +101,7 @@ class Host:
         self._server = Server(self.queue, self.worker, wire, BlobStore(self._settings.blobs), jobs, engine)
         pulse = Pulse(self.queue, self.worker, model.slots, self._server, engine, jobs, self._registry, self._is_dead)
         self._start(self._server.outbox.run(), pulse.control(broker_url).run(), pulse.run())
+        settle_heap()
         self.status = "ok"
         log.info("engine loaded", extra={"action": "engine.loaded", "queue": self.queue, "model": model.model})
 
