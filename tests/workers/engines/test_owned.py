@@ -11,18 +11,18 @@ import psutil
 from tests.support import wait_until
 
 PARENT = """
-import multiprocessing, sys, time
+import multiprocessing, signal, sys
 from workers.engines.owned import die_with_parent
 
 def child(path):
     die_with_parent()
     import os
     open(path, "w").write(str(os.getpid()))
-    time.sleep(600)
+    signal.pause()
 
 if __name__ == "__main__":
     multiprocessing.get_context("spawn").Process(target=child, args=(sys.argv[1],)).start()
-    time.sleep(600)
+    signal.pause()
 """
 
 
