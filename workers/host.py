@@ -45,6 +45,7 @@ class Host:
         self._closing = False
         self._server: Server | None = None
         self._registry: WorkerRegistry | None = None
+        self._pulse: Pulse | None = None
         self._stack = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
         self._loop = uvloop.new_event_loop()
@@ -72,6 +73,8 @@ class Host:
     def drain(self) -> None:
         """No new jobs come from now on; the running ones finish."""
         self.status = "stopping" if self.status == "ok" else self.status
+        if self._pulse:
+            self._pulse.drain()
 
     def close(self) -> None:
         """Frees what the engine holds; gives up on a stuck one after `CLOSE_TIMEOUT_S`, so that the process can end.
@@ -99,7 +102,9 @@ class Host:
         jobs = JobStore(redis, self._profile.limits.record_ttl_s)
         self._registry = WorkerRegistry(redis)
         self._server = Server(self.queue, self.worker, wire, BlobStore(self._settings.blobs), jobs, engine)
-        pulse = Pulse(self.queue, self.worker, model.slots, self._server, engine, jobs, self._registry, self._is_dead)
+        self._pulse = pulse = Pulse(
+            self.queue, self.worker, model.slots, self._server, engine, jobs, self._registry, self._is_dead
+        )
         self._start(self._server.outbox.run(), pulse.control(broker_url).run(), pulse.run())
         settle_heap()
         self.status = "ok"

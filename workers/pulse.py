@@ -40,6 +40,7 @@ class Pulse:
         self._worker = worker
         self._slots = slots
         self._idle_beats = 0
+        self._draining = False
         self._server = server
         self._engine = engine
         self._jobs = jobs
@@ -50,6 +51,10 @@ class Pulse:
         return Subscription(
             broker_url, keys.control(self._worker), lambda message: self._server.abandon(message.decode())
         )
+
+    def drain(self) -> None:
+        """From now on messages are left to others on purpose; running jobs still need the beats. From any thread."""
+        self._draining = True
 
     async def run(self) -> None:
         """Until cancelled, until the engine is dead, or until Celery no longer takes the jobs that wait."""
@@ -71,5 +76,6 @@ class Pulse:
         for job_id, record in zip(running, await self._jobs.renew(running), strict=True):
             if record.state in (State.CANCELLED, None):
                 self._server.abandon(job_id)
-        stands_idle = len(running) < self._slots and await self._jobs.queued(self._queue) > 0
+        has_room = not self._draining and len(running) < self._slots
+        stands_idle = has_room and await self._jobs.queued(self._queue) > 0
         self._idle_beats = self._idle_beats + 1 if stands_idle else 0

@@ -91,6 +91,14 @@ async def test_messages_that_nobody_takes_while_slots_are_free_count_as_a_stuck_
     assert stuck.is_set()
 
 
+async def test_a_draining_worker_leaves_messages_lying_and_is_not_stuck(redis: Redis, jobs: JobStore) -> None:
+    await jobs.enqueue(a_job())
+    made = pulse(redis, jobs, Running())
+    made.drain()
+    await made._beat()
+    assert made._idle_beats == 0
+
+
 async def test_a_full_worker_is_not_stuck(redis: Redis, jobs: JobStore) -> None:
     running = [await claimed(jobs) for _ in range(2)]
     await jobs.enqueue(a_job())
