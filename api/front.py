@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 
 from api.metrics import Metrics
 from api.replies import ReplyHub
+from api.sweep import Sweeper
 from api.watch import Watch
 from api.withdraw import Withdrawals
 from familyai.blobs import BlobStore
@@ -26,8 +27,6 @@ from familyai.registry import WorkerRegistry
 from familyai.settings import Settings
 
 log = logging.getLogger(__name__)
-
-SWEEP_S = 3600.0
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,7 @@ class Front:
     replies: ReplyHub
     withdrawals: Withdrawals
     watch: Watch
+    sweeper: Sweeper
     metrics: Metrics
 
     @asynccontextmanager
@@ -52,7 +52,7 @@ class Front:
         vital = [asyncio.create_task(work) for work in (self.replies.subscription.run(), self.watch.run())]
         for task in vital:
             task.add_done_callback(self._outlive)
-        tasks = [*vital, asyncio.create_task(self._sweep_blobs())]
+        tasks = [*vital, asyncio.create_task(self.sweeper.run())]
         try:
             yield
         finally:
@@ -70,15 +70,6 @@ class Front:
         self.replies.fail_all(Unavailable("this server starts again", code="restarting", retry_after_s=5))
         end_process()
 
-    async def _sweep_blobs(self) -> None:
-        """What a crash left behind: a body whose job's record has expired can never be asked for."""
-        while True:
-            try:
-                await self.blobs.delete_older_than(self.profile.limits.record_ttl_s)
-            except Exception as error:  # a store of another kind raises errors of its own; the next sweep may do better
-                log.warning("stale blobs stay", extra={"action": "blobs.not_swept", "reason": str(error)})
-            await asyncio.sleep(SWEEP_S)
-
 
 def end_process() -> None:
     """As its supervisor would."""
@@ -91,7 +82,7 @@ def build_front(settings: Settings, profile: Profile) -> Front:
     redis = connect(url)
     front_id = f"front-{secrets.token_hex(8)}"
     jobs, registry = JobStore(redis, profile.limits.record_ttl_s), WorkerRegistry(redis)
-    blobs = BlobStore(settings.blobs)
+    blobs = BlobStore(settings.blobs, profile.limits.disk_reserve_gb)
     withdrawals = Withdrawals(jobs, blobs, profile.limits.record_ttl_s)
     replies = ReplyHub(url, front_id, on_stray=withdrawals.add)
     return Front(
@@ -105,6 +96,7 @@ def build_front(settings: Settings, profile: Profile) -> Front:
         replies=replies,
         withdrawals=withdrawals,
         watch=Watch(replies, withdrawals, jobs, registry, profile.limits),
+        sweeper=Sweeper(blobs, redis, profile.limits.record_ttl_s),
         metrics=Metrics(),
     )
 

@@ -9,7 +9,7 @@ from starlette.types import Receive, Scope, Send
 from api.answer import Answer
 from api.front import Front
 from api.replies import Reply
-from api.submit import submit
+from api.submit import submit, under_way
 from familyai.errors import FamilyAIError, RequestError
 from familyai.job import Job
 
@@ -30,18 +30,15 @@ class Relay(Response):
         self._answer = answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        reply = self._front.replies.open(self._job.id, self._job.queue)
-        leaving = asyncio.create_task(_fail_when_client_leaves(receive, reply))
-        try:
-            await submit(self._front, self._job)
-            await self._relay(reply, send)
-        except ClientLeft:
-            log.info("the client left", extra={"action": "client.left", "job": self._job.id})
-        finally:
-            leaving.cancel()
-            self._front.replies.close(reply)
-            if not reply.ended:
-                self._front.withdrawals.add(self._job.id, self._job.queue)
+        async with under_way(self._front, self._job) as reply:
+            leaving = asyncio.create_task(_fail_when_client_leaves(receive, reply))
+            try:
+                await submit(self._front, self._job)
+                await self._relay(reply, send)
+            except ClientLeft:
+                log.info("the client left", extra={"action": "client.left", "job": self._job.id})
+            finally:
+                leaving.cancel()
 
     async def _relay(self, reply: Reply, send: Send) -> None:
         while not self._answer.ended:

@@ -2,6 +2,8 @@
 
 import logging
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import cast
 
 import msgspec
@@ -10,8 +12,9 @@ from fastapi import Request
 from api.body import write
 from api.broker import broker_errors
 from api.front import Front
-from familyai.errors import Unavailable
-from familyai.job import Job, new_job_id
+from api.replies import Reply
+from api.storage import storage_errors
+from familyai.job import Blob, Job, new_job_id, own_blob
 from familyai.members import Member
 from routing.admit import passed_on
 from routing.resolve import Target
@@ -41,6 +44,18 @@ def new_job(front: Front, request: Request, member: Member, target: Target, body
     )
 
 
+@asynccontextmanager
+async def under_way(front: Front, job: Job) -> AsyncIterator[Reply]:
+    """The reply to a job that the block submits. Withdrawn, unless its answer came to an end. Raises Unavailable."""
+    reply = front.replies.open(job.id, job.queue)
+    try:
+        yield reply
+    finally:
+        front.replies.close(reply)
+        if not reply.ended:
+            front.withdrawals.add(job.id, job.queue)
+
+
 async def submit(front: Front, job: Job) -> None:
     """Puts the job on its queue, a large body into the blob store first. Raises Unavailable."""
     if len(job.body) > front.profile.limits.inline_body_kb * 1000:
@@ -49,13 +64,11 @@ async def submit(front: Front, job: Job) -> None:
         await front.jobs.enqueue(job)
     log.info(
         "a request waits",
-        extra={"action": "job.enqueued", "job": job.id, "member": job.member, "queue": job.queue, "width": job.width},
+        extra={"action": "job.enqueued", "job": job.id, "member": job.member, "queue": job.lane, "width": job.width},
     )
 
 
 async def _without_body(front: Front, job: Job) -> Job:
-    try:
-        await front.blobs.put(job.id, job.body)
-    except OSError as error:
-        raise Unavailable("there is no room for large requests", code="blob_store_down", retry_after_s=10) from error
-    return msgspec.structs.replace(job, body=b"", body_ref=job.id)
+    with storage_errors():
+        await front.blobs.put(own_blob(job.id), job.body)
+    return msgspec.structs.replace(job, body=b"", blob=Blob(own_blob(job.id), 0, len(job.body)))

@@ -6,6 +6,7 @@ import time
 
 from familyai.blobs import BlobStore
 from familyai.broker import BROKER_ERRORS
+from familyai.job import own_blob
 from familyai.jobs import JobStore
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class Withdrawals:
             extra = {"action": "job.not_withdrawn", "job": job_id, "reason": type(error).__name__}
             log.warning("not withdrawn yet", extra=extra)
         try:
-            await self._blobs.delete(job_id)
+            await self._blobs.delete(own_blob(job_id))
         except OSError as error:
             log.warning("its body stays", extra={"action": "blob.not_deleted", "job": job_id, "reason": str(error)})
 

@@ -42,6 +42,7 @@ class Model(_Frozen):
     engine: Engine = Field(description="The engine that hosts it.")
     memory_gb: float = Field(gt=0, description="Memory the weights take, in GB; counted against the machine's budget.")
     slots: int = Field(gt=0, description="Jobs that run at once; the engine batches them.")
+    reserve_slots: int = Field(1, ge=0, description="Slots besides `slots` that batch work never takes.")
     tasks: tuple[Task, ...] = Field((Task.GENERATE,), description="What the model can be asked for.")
     context_tokens: int | None = Field(
         None, gt=0, description="Longest prompt plus answer; empty: the model's own limit."
@@ -52,12 +53,28 @@ class Model(_Frozen):
     revision: str | None = Field(None, description="Commit of the model's repository; empty: its main branch.")
     wheel_file: str | None = Field(
         None,
-        description="Take the weights from this GGUF file of an installed package (`package/file`), not from a hub.",
+        description="Take the weights from an installed package, not from a hub: `package/path` of a GGUF file, "
+        "a voice, or a folder.",
+    )
+    voices: dict[str, str] = Field(
+        default_factory=dict,
+        description="Other names clients send for a voice, and the installed voice each means; `default` is for any.",
     )
     engine_args: dict[str, str | int | float | bool | list[str]] = Field(
         default_factory=dict, description="Options for the engine itself, by their command-line names without dashes."
     )
     env: dict[str, str] = Field(default_factory=dict, description="Environment variables for this model's worker.")
+
+    @model_validator(mode="after")
+    def _only_speakers_have_voices(self) -> "Model":
+        if self.voices and Task.SPEAK not in self.tasks:
+            raise ValueError(f"voices are for models whose tasks include '{Task.SPEAK}'")
+        return self
+
+    @property
+    def is_converted(self) -> bool:
+        """Whether the weights ship as GGUF, which is converted once, into the home, before anything loads it."""
+        return self.wheel_file is not None and self.wheel_file.endswith(".gguf")
 
 
 class ServedBy(_Frozen):
@@ -96,6 +113,20 @@ class Limits(_Frozen):
     drain_s: float = Field(30, gt=0, description="How long a stopping worker or front lets running answers finish.")
     media_domains: tuple[str, ...] = Field(
         (), description="Hosts that image, video, audio and file URLs may name; none: only `data:` URLs."
+    )
+
+    upload_mb: float = Field(2000, gt=0, description="Largest upload, in MB (10^6 bytes); more is refused with 413.")
+    disk_reserve_gb: float = Field(
+        1, ge=0, description="Of the disk that holds uploads, what they never fill: uploads then get 507."
+    )
+    retention_h: float = Field(
+        168, gt=0, description="How long files, batches and transcription jobs are kept after they ended, in hours."
+    )
+    batch_lines: int = Field(10_000, gt=0, description="Requests that one batch may hold.")
+    transcription_files: int = Field(500, gt=0, description="Recordings that one transcription job may hold.")
+    webhook_hosts: tuple[str, ...] = Field(
+        (),
+        description="Hosts that a transcription job may call when it ends; `*`: any with a public address; none: off.",
     )
 
     @model_validator(mode="after")

@@ -9,7 +9,8 @@ FamilyAIError
     ├── NotFound             404  no such model or path
     ├── TooLarge             413  the body is over its limit
     ├── EngineFailed         500  the engine raised
-    └── Unavailable          503  may work later: broker down, no worker, a lost worker
+    ├── Unavailable          503  may work later: broker down, no worker, a lost worker
+    └── InsufficientStorage  507  the disk is full, or its reserve is reached
 
 Third-party exceptions stop where they are met: redis-py's at the edges of `api` and `workers`, an engine's in
 `workers.serve`.
@@ -84,3 +85,9 @@ class Unavailable(RequestError):
     status = 503
     type = "service_unavailable"
     code = "unavailable"
+
+
+class InsufficientStorage(RequestError):
+    status = 507
+    type = "server_error"
+    code = "insufficient_storage"

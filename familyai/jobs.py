@@ -44,7 +44,7 @@ class Record(msgspec.Struct, frozen=True):
     worker: str | None = None
 
 
-# KEYS: record, waiting set, queue. ARGV: job id, job, message, now, TTL in ms, queue's name.
+# KEYS: record, waiting set, lane. ARGV: job id, job, message, now, TTL in ms, queue's name.
 _ENQUEUE = """
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 redis.call('HSET', KEYS[1], 'job', ARGV[2], 'state', 'queued', 'attempt', 0, 'queue', ARGV[6])
@@ -107,7 +107,7 @@ class JobStore:
     async def enqueue(self, job: Job) -> None:
         """Record, waiting set and Celery message in one step: all of it happens, or none."""
         await self._enqueue(
-            keys=[keys.job(job.id), keys.waiting(job.queue), job.queue],
+            keys=[keys.job(job.id), keys.waiting(job.queue), job.lane],
             args=[job.id, encode_job(job), task_message(job), job.created_at_s, self._ttl_ms, job.queue],
         )
 
@@ -154,8 +154,11 @@ class JobStore:
         return [_record(*fields) for fields in (await pipe.execute())[1::2]]
 
     async def queued(self, queue: str) -> int:
-        """How many messages lie on the queue for a worker to take."""
-        return await self._redis.llen(queue)
+        """How many messages lie on the queue's lanes for a worker to take."""
+        pipe = self._redis.pipeline(transaction=False)
+        for lane in keys.lanes(queue):
+            pipe.llen(lane)
+        return sum(await pipe.execute())
 
     async def waiting(self, queue: str) -> int:
         """How many jobs of this queue nobody has claimed yet."""

@@ -2,19 +2,42 @@
 
 | key                              | type    | written by                     | expires                          |
 |----------------------------------|---------|--------------------------------|----------------------------------|
-| `{queue}`                        | list    | front (enqueue), kombu         | never; Celery's own queue        |
+| `{queue}`, `{queue}.batch`       | list    | front (enqueue), kombu         | never; Celery's own queues       |
 | `unacked:{queue}` and its kin    | kombu's | kombu in that queue's workers  | never; entries when acknowledged |
 | `familyai:job:{job}`             | hash    | front (enqueue), worker        | `record_ttl_s` of its last write |
 | `familyai:waiting:{queue}`       | zset    | front (enqueue), worker        | never; entries at claim, cancel  |
 | `familyai:workers:{queue}`       | zset    | worker (heartbeat)             | entries lapse after their TTL    |
 | `familyai:reply:{front}`         | channel | worker                         | not stored                       |
 | `familyai:control:{worker}`      | channel | front (cancel)                 | not stored                       |
+| `familyai:file:{file}`           | string  | front (files, batches)         | `retention_h` after it was made  |
+| `familyai:files:{member}`        | zset    | front (files, batches)         | never; entries when listed late  |
+| `familyai:batch:{batch}`         | hash    | front (batches), leader        | `retention_h` after its end      |
+| `familyai:batches:{member}`      | zset    | front (batches)                | never; entries when listed late  |
+| `familyai:transcription:{id}`    | hash    | front (transcriptions), leader | `retention_h` after its end      |
+| `familyai:transcriptions:{member}` | zset  | front (transcriptions)         | never; entries when listed late  |
+| `familyai:transcription-events:{id}` | stream | leader, front (cancel)      | with its job                     |
+| `familyai:work`                  | zset    | front (create), leader         | never; entries when ended        |
+| `familyai:leader`                | string  | leader                         | seconds after its last renewal   |
 | `familyai:members`               | hash    | `familyai member`              | never                            |
 | `familyai:api-keys`              | hash    | `familyai member`              | never; removed with the member   |
 """
 
+WORK = "familyai:work"
+"""Batches and transcription jobs that are not over: `batch:{id}`, `transcription:{id}`; score = Unix time of making."""
+LEADER = "familyai:leader"
+"""The front process that drives them."""
 MEMBERS = "familyai:members"
 API_KEYS = "familyai:api-keys"
+
+
+def lane(queue: str, priority: str) -> str:
+    """The Celery queue of one priority. Sorted by name, a model's lanes stand in the order in which they are served."""
+    return queue if priority == "interactive" else f"{queue}.{priority}"
+
+
+def lanes(queue: str) -> list[str]:
+    """All of a model's Celery queues, first served first."""
+    return [lane(queue, priority) for priority in ("interactive", "batch")]
 
 
 def job(job_id: str) -> str:
@@ -28,6 +51,48 @@ def job(job_id: str) -> str:
 def waiting(queue: str) -> str:
     """Jobs of a queue that nobody has claimed: member = job id, score = Unix time of the enqueue."""
     return f"familyai:waiting:{queue}"
+
+
+def file(file_id: str) -> str:
+    """A file's record, as JSON; its content is the blob `files/{file_id}`."""
+    return f"familyai:file:{file_id}"
+
+
+def files(member: str) -> str:
+    """A member's files: member = file id, score = Unix time of its making."""
+    return f"familyai:files:{member}"
+
+
+def batch(batch_id: str) -> str:
+    """A batch's record."""
+    return f"familyai:batch:{batch_id}"
+
+
+def batches(member: str) -> str:
+    """A member's batches: member = batch id, score = Unix time of its making."""
+    return f"familyai:batches:{member}"
+
+
+def transcription(transcription_id: str) -> str:
+    """A transcription job's record."""
+    return f"familyai:transcription:{transcription_id}"
+
+
+def transcriptions(member: str) -> str:
+    """A member's transcription jobs: member = id, score = Unix time of its making."""
+    return f"familyai:transcriptions:{member}"
+
+
+def transcription_events(transcription_id: str) -> str:
+    """What happened to a transcription job: a stream with one entry per event."""
+    return f"familyai:transcription-events:{transcription_id}"
+
+
+def record_of_blob(name: str) -> str | None:
+    """The record without which this object of the blob store is nobody's; None for a name of no known kind."""
+    kind, _, rest = name.partition("/")
+    record = {"requests": job, "files": file, "batches": batch, "transcriptions": transcription}.get(kind)
+    return record(rest.partition("/")[0]) if record else None
 
 
 def workers(queue: str) -> str:

@@ -40,6 +40,9 @@ class Settings(BaseSettings):
         SecretStr(""), description="An existing Redis-compatible server; empty: `familyai up` starts its own."
     )
     blob_url: str = Field("", description="fsspec URL of the store for large bodies; empty: a folder in the home.")
+    webhook_secret: SecretStr = Field(
+        SecretStr(""), description="Signs webhooks; empty: one is made in the home when webhooks are allowed."
+    )
     url: str = Field("", description="Where clients find the front; empty: host and port.")
     api_key: SecretStr = Field(SecretStr(""), description="The key that the command line presents.")
 

@@ -34,7 +34,7 @@ def make_app(broker_url: str, queue: str | None = None) -> Celery:
         task_ignore_result=True,
         task_acks_late=True,
         task_default_queue=queue or "celery",
-        task_queues=[celery_queue(queue)] if queue else None,
+        task_queues=[celery_queue(lane) for lane in keys.lanes(queue)] if queue else None,
         worker_prefetch_multiplier=1,
         worker_enable_remote_control=False,
         worker_soft_shutdown_timeout=0,
@@ -44,6 +44,7 @@ def make_app(broker_url: str, queue: str | None = None) -> Celery:
         broker_connection_max_retries=None,
         broker_transport_options={
             "visibility_timeout": VISIBILITY_TIMEOUT_S,
+            "queue_order_strategy": "sorted",  # a lane is asked only when those before it are empty
             "socket_keepalive": True,
             "health_check_interval": 10,
             **(keys.unacked(queue) if queue else {}),
@@ -85,7 +86,7 @@ def task_message(job: Job) -> str:
             "properties": {
                 **message.properties,
                 "delivery_mode": 2,
-                "delivery_info": {"exchange": "", "routing_key": job.queue},
+                "delivery_info": {"exchange": "", "routing_key": job.lane},
                 "priority": 0,
                 "body_encoding": "base64",
                 "delivery_tag": str(uuid.uuid4()),

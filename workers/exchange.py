@@ -1,7 +1,7 @@
 """One job as one ASGI call: the request in, the response events out as numbered frames."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -22,7 +22,8 @@ class Exchange:
 
     def __init__(self, claim: Claim, worker: str, emit: Callable[[Frame], None]) -> None:
         self._claim = claim
-        self._request: bytes | None = None
+        self._chunks: AsyncIterator[bytes] | None = None
+        self._unread_bytes = claim.job.body_bytes
         self._worker = worker
         self._emit = emit
         self._gone = asyncio.Event()
@@ -37,15 +38,18 @@ class Exchange:
     def leave(self) -> None:
         self._gone.set()
 
-    def request(self, body: bytes) -> None:
-        """What the engine will read; to be set before it is called."""
-        self._request = body
+    def request(self, chunks: AsyncIterator[bytes]) -> None:
+        """The body that the engine will read, in pieces as they are asked for; to be set before it is called."""
+        self._chunks = chunks
 
-    def scope(self) -> Scope:
-        """ASGI 2.3: from 2.4 on, frameworks no longer watch `receive` for a disconnect while they stream."""
+    def scope(self, state: dict[str, Any]) -> Scope:
+        """ASGI 2.3: from 2.4 on, frameworks no longer watch `receive` for a disconnect while they stream.
+
+        `state` is what the worker offers its engine beside the request.
+        """
         job = self._claim.job
         url = urlsplit(job.path)
-        headers = [*job.headers, ("x-request-id", job.id), ("content-length", str(len(self._request or b"")))]
+        headers = [*job.headers, ("x-request-id", job.id), ("content-length", str(job.body_bytes))]
         return {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -59,13 +63,16 @@ class Exchange:
             "headers": [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers],
             "server": ("familyai", 0),
             "client": None,
-            "state": {},
+            "state": state,
         }
 
     async def receive(self) -> Message:
-        if self._request is not None:
-            body, self._request = self._request, None
-            return {"type": "http.request", "body": body, "more_body": False}
+        if self._chunks is not None:
+            chunk = await anext(self._chunks, b"")
+            self._unread_bytes -= len(chunk)
+            if not chunk or self._unread_bytes <= 0:
+                self._chunks = None
+            return {"type": "http.request", "body": chunk, "more_body": self._chunks is not None}
         await self._gone.wait()
         return {"type": "http.disconnect"}
 

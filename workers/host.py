@@ -100,8 +100,9 @@ class Host:
         opening = find_engine(model)(model, self._profile.limits, self._settings.home)
         engine = await self._stack.enter_async_context(opening)
         jobs = JobStore(redis, self._profile.limits.record_ttl_s)
+        blobs = BlobStore(self._settings.blobs, self._profile.limits.disk_reserve_gb)
         self._registry = WorkerRegistry(redis)
-        self._server = Server(self.queue, self.worker, wire, BlobStore(self._settings.blobs), jobs, engine)
+        self._server = Server(self.queue, self.worker, wire, blobs, jobs, engine)
         self._pulse = pulse = Pulse(
             self.queue, self.worker, model.slots, self._server, engine, jobs, self._registry, self._is_dead
         )

@@ -4,12 +4,16 @@ import asyncio
 import logging
 import uuid
 from collections import deque
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
+import msgspec
 from redis.asyncio import Redis
 
 from familyai.blobs import BlobStore
 from familyai.broker import BROKER_ERRORS
 from familyai.errors import DecodeError
+from familyai.job import Job, own_blob
 from familyai.jobs import Claim, JobStore, State
 from workers import metrics
 from workers.engines import Engine
@@ -96,9 +100,19 @@ class Server:
 
     async def _call_engine(self, claim: Claim, exchange: Exchange) -> None:
         job = claim.job
-        exchange.request(await self._blobs.get(job.body_ref) if job.body_ref else job.body)
         current_meter.set(exchange.meter)
-        await self._engine.app(exchange.scope(), exchange.receive, exchange.send)
+        async with aclosing(self._body(job)) as body:
+            exchange.request(body)
+            await self._engine.app(exchange.scope({"blobs": self._blobs}), exchange.receive, exchange.send)
+
+    async def _body(self, job: Job) -> AsyncGenerator[bytes, None]:
+        if job.body:
+            yield job.body
+        if job.blob:
+            async for chunk in self._blobs.chunks(*msgspec.structs.astuple(job.blob)):
+                yield chunk
+        if job.tail:
+            yield job.tail
 
     def _charge(self, exchange: Exchange) -> None:
         metrics.tokens.labels(self._queue, "prompt").inc(exchange.meter.prompt)
@@ -114,12 +128,12 @@ class Server:
                 reason = type(error).__name__
                 log.warning("not recorded", extra={"action": "job.unrecorded", "job": claim.job.id, "reason": reason})
                 await asyncio.sleep(RETRY_S)
-        if claim.job.body_ref:
-            await self._forget(claim.job.body_ref)
+        if claim.job.blob and claim.job.blob.name == own_blob(claim.job.id):
+            await self._forget(claim.job.blob.name)
 
-    async def _forget(self, body_ref: str) -> None:
+    async def _forget(self, blob: str) -> None:
         try:
-            await self._blobs.delete(body_ref)
+            await self._blobs.delete(blob)
         except OSError as error:
             reason = type(error).__name__
-            log.warning("a body stays", extra={"action": "blob.not_deleted", "blob": body_ref, "reason": reason})
+            log.warning("a body stays", extra={"action": "blob.not_deleted", "blob": blob, "reason": reason})

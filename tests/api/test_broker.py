@@ -135,12 +135,12 @@ async def test_stale_bodies_are_looked_for_again_and_again(
 ) -> None:
     swept: asyncio.Queue[float] = asyncio.Queue()
 
-    async def sweep(_: object, age_s: float) -> None:
+    async def older_than(_: object, age_s: float) -> list[str]:
         swept.put_nowait(age_s)
         raise OSError("no disk")
 
-    monkeypatch.setattr("familyai.blobs.BlobStore.delete_older_than", sweep)
-    monkeypatch.setattr("api.front.SWEEP_S", 0.001)
+    monkeypatch.setattr("familyai.blobs.BlobStore.older_than", older_than)
+    monkeypatch.setattr("api.sweep.INTERVAL_S", 0.001)
     async with create_app(settings, profile).router.lifespan_context(FastAPI()):
         for _ in range(3):
             assert await asyncio.wait_for(swept.get(), LIMIT_S) == profile.limits.record_ttl_s

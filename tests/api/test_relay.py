@@ -12,6 +12,7 @@ from familyai import keys
 from familyai.blobs import BlobStore
 from familyai.catalogue import Profile
 from familyai.frame import Body, End, Failed, Start
+from familyai.job import own_blob
 from familyai.jobs import State
 from familyai.settings import Settings
 from tests.api.support import JSON, LIMIT_S, MESSAGE, PROFILE, ScriptedWorker, Served, until
@@ -143,8 +144,9 @@ async def test_a_large_body_travels_through_the_blob_store(
     blobs = BlobStore(settings.blobs)
 
     assert claim.job.body == b""
-    assert claim.job.body_ref is not None
-    assert orjson.loads(await blobs.get(claim.job.body_ref)) == {"model": "org/chat", "text": "x" * 200_000}
+    assert claim.job.blob is not None
+    assert claim.job.blob.length == claim.job.body_bytes
+    assert orjson.loads(await blobs.get(claim.job.blob.name)) == {"model": "org/chat", "text": "x" * 200_000}
     await worker.answer(claim, b"{}")
     assert (await asking).status_code == 200
 
@@ -155,12 +157,12 @@ async def test_a_large_body_that_nobody_runs_is_dropped(
     asking = asyncio.create_task(served.chat(text="x" * 200_000))
     job_id = await worker.pop()
     blobs = BlobStore(settings.blobs)
-    assert await blobs.get(job_id)
+    assert await blobs.get(own_blob(job_id))
     asking.cancel()
 
     async def dropped() -> bool:
         try:
-            await blobs.get(job_id)
+            await blobs.get(own_blob(job_id))
         except FileNotFoundError:
             return True
         return False

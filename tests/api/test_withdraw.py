@@ -8,6 +8,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from api.withdraw import Withdrawals
 from familyai.blobs import BlobStore
+from familyai.job import own_blob
 from familyai.jobs import JobStore, State
 from tests.support import a_job
 
@@ -43,7 +44,7 @@ async def state_of(jobs: JobStore, job_id: str) -> State | None:
 async def test_a_job_and_its_body_go(jobs: Flaky, blobs: BlobStore) -> None:
     job = a_job()
     await jobs.enqueue(job)
-    await blobs.put(job.id, b"{}")
+    await blobs.put(own_blob(job.id), b"{}")
     withdrawals = Withdrawals(jobs, blobs, 60)
 
     withdrawals.add(job.id, job.queue)
@@ -52,7 +53,7 @@ async def test_a_job_and_its_body_go(jobs: Flaky, blobs: BlobStore) -> None:
     assert await state_of(jobs, job.id) is State.CANCELLED
     assert await jobs.waiting(job.queue) == 0
     with pytest.raises(FileNotFoundError):
-        await blobs.get(job.id)
+        await blobs.get(own_blob(job.id))
     await withdrawals.retry()
     assert jobs.asked == 1
 
@@ -60,13 +61,13 @@ async def test_a_job_and_its_body_go(jobs: Flaky, blobs: BlobStore) -> None:
 async def test_what_the_broker_did_not_hear_is_said_again(jobs: Flaky, blobs: BlobStore) -> None:
     job = a_job()
     await jobs.enqueue(job)
-    await blobs.put(job.id, b"{}")
+    await blobs.put(own_blob(job.id), b"{}")
     withdrawals = Withdrawals(jobs, blobs, 60)
     jobs.down = True
     withdrawals.add(job.id, job.queue)
     await withdrawals.finish()
     with pytest.raises(FileNotFoundError):  # one store's trouble is not the other's
-        await blobs.get(job.id)
+        await blobs.get(own_blob(job.id))
     with pytest.raises(RedisConnectionError):
         await withdrawals.retry()
 

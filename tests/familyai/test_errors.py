@@ -11,6 +11,7 @@ KINDS = [
     (errors.NotFound, 404, "invalid_request_error", None),
     (errors.TooLarge, 413, "invalid_request_error", "request_too_large"),
     (errors.EngineFailed, 500, "server_error", "engine_failed"),
+    (errors.InsufficientStorage, 507, "server_error", "insufficient_storage"),
     (errors.Unavailable, 503, "service_unavailable", "unavailable"),
 ]
 

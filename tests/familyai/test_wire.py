@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from familyai.errors import DecodeError
 from familyai.frame import FRAME_VERSION, Body, End, Failed, Start, Tokens, decode_frames, encode_frames
-from familyai.job import JOB_VERSION, Job, decode_job, encode_job, new_job_id
+from familyai.job import JOB_VERSION, Blob, Job, Priority, decode_job, encode_job, new_job_id
 from tests.support import a_job
 
 Decode = Callable[[bytes], Any]
@@ -38,7 +38,9 @@ jobs = st.builds(
     path=st.text(),
     headers=st.lists(st.tuples(st.text(), st.text()), max_size=4).map(tuple),
     body=st.binary(max_size=200),
-    body_ref=st.none() | st.text(),
+    blob=st.none() | st.builds(Blob, st.text(), counts, counts),
+    tail=st.binary(max_size=20),
+    priority=st.sampled_from(Priority),
     width=counts,
     created_at_s=seconds,
 )

@@ -1,9 +1,11 @@
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from familyai.frame import Body, End, Failed, Frame, Start
+from familyai.job import Blob
 from familyai.jobs import Claim
 from tests.support import a_job
 from workers.exchange import MAX_BODY_BYTES, Exchange
@@ -12,7 +14,13 @@ JOB = a_job(
     id="job-1",
     path="/v1/chat/completions?a=b%20c",
     headers=(("Content-Type", "application/json"),),
+    body=b'{"x": 1}',
 )
+
+
+async def chunks(*parts: bytes) -> AsyncIterator[bytes]:
+    for part in parts:
+        yield part
 
 
 @pytest.fixture
@@ -23,7 +31,7 @@ def frames() -> list[Frame]:
 @pytest.fixture
 def exchange(frames: list[Frame]) -> Exchange:
     made = Exchange(Claim(JOB, attempt=3, queue_wait_s=0.5), "w", frames.append)
-    made.request(b'{"x": 1}')
+    made.request(chunks(b'{"x": 1}'))
     return made
 
 
@@ -36,7 +44,7 @@ def body(data: bytes, more: bool = False) -> dict[str, Any]:
 
 
 def test_scope_carries_path_query_and_pins_the_request_id(exchange: Exchange) -> None:
-    scope = exchange.scope()
+    scope = exchange.scope({})
     assert (scope["path"], scope["query_string"]) == ("/v1/chat/completions", b"a=b%20c")
     assert dict(scope["headers"]) == {
         b"content-type": b"application/json",
@@ -52,6 +60,16 @@ async def test_receive_gives_the_body_once_then_waits_for_the_disconnect(exchang
     assert not waiting.done()
     exchange.leave()
     assert await waiting == {"type": "http.disconnect"}
+
+
+async def test_a_body_in_pieces_is_read_to_its_end_and_not_further() -> None:
+    job = a_job(body=b"head", blob=Blob("files/x", 3, 8), tail=b"tail")
+    exchange = Exchange(Claim(job, attempt=1, queue_wait_s=0), "w", lambda frame: None)
+    exchange.request(chunks(b"head", b"blob", b"blob", b"tail", b"never"))
+    read = [await exchange.receive() for _ in range(4)]
+    assert [message["body"] for message in read] == [b"head", b"blob", b"blob", b"tail"]
+    assert [message["more_body"] for message in read] == [True, True, True, False]
+    assert (b"content-length", b"16") in exchange.scope({})["headers"]
 
 
 async def test_frames_are_numbered_without_a_gap(exchange: Exchange, frames: list[Frame]) -> None:

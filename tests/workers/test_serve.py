@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from familyai import keys
 from familyai.blobs import BlobStore
 from familyai.frame import Body, End, Failed, Frame, Start
-from familyai.job import Job
+from familyai.job import Blob, Job
 from familyai.jobs import JobStore, State
 from tests.support import a_job
 from workers.engines import Engine
@@ -52,9 +52,12 @@ async def job(jobs: JobStore) -> Job:
 
 
 async def mirror(scope: Scope, receive: Receive, send: Send) -> None:
-    message = await receive()
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body, more = body + message["body"], message["more_body"]
     await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": message["body"]})
+    await send({"type": "http.response.body", "body": body})
 
 
 async def state(jobs: JobStore, job: Job) -> State | None:
@@ -71,19 +74,19 @@ async def test_an_answer_and_its_end(serving: MakeServer, jobs: JobStore, job: J
 async def test_a_body_in_the_blob_store(
     serving: MakeServer, jobs: JobStore, blobs: BlobStore, frames: list[Frame]
 ) -> None:
-    await blobs.put("big", b"from the store")
-    job = a_job(body_ref="big")
+    job = a_job(id="job-1", body=b"head ", blob=Blob("requests/job-1", 0, 14), tail=b" tail")
+    await blobs.put("requests/job-1", b"from the store")
     await jobs.enqueue(job)
     await serving(mirror).serve(job.id)
-    assert b"".join(frame.data for frame in frames if isinstance(frame, Body)) == b"from the store"
+    assert b"".join(frame.data for frame in frames if isinstance(frame, Body)) == b"head from the store tail"
     with pytest.raises(FileNotFoundError):
-        await blobs.get("big")
+        await blobs.get("requests/job-1")
 
 
 async def test_a_body_that_is_gone_fails_the_job_alone(
     serving: MakeServer, jobs: JobStore, frames: list[Frame]
 ) -> None:
-    job = a_job(body_ref="no")
+    job = a_job(blob=Blob("requests/no", 0, 1))
     await jobs.enqueue(job)
     await serving(mirror).serve(job.id)
     assert isinstance(frames[-1], Failed)
