@@ -1,6 +1,6 @@
 """Brings a model's files to disk before a worker needs them: `python -m workers.prepare`.
 
-A model with a `wheel_file` ships as GGUF inside an installed package, a format vLLM's CPU build does not serve. It is
+A model with a `wheel_file` ships inside an installed package. As GGUF, a format vLLM's CPU build does not serve, it is
 converted once to bf16 safetensors under the home. Every other model comes from its hub, here with `--pull`.
 """
 
@@ -29,12 +29,17 @@ Say = Callable[[str], None]
 
 
 def model_path(model: Model, home: Path) -> str:
-    """What an engine loads: the folder of a converted model, else the id under which its hub knows it."""
-    return str(_folder(model, home)) if model.wheel_file else model.model
+    """What an engine loads: a converted model's folder, what a package ships, or the id under which a hub knows it.
+
+    Raises ConfigurationError when the package is not installed.
+    """
+    if model.is_converted:
+        return str(_folder(model, home))
+    return str(find_source(model.wheel_file)) if model.wheel_file else model.model
 
 
 def prepare(model: Model, home: Path, say: Say) -> None:
-    """Converts the model unless that is done; half a minute of one core for SmolLM2, milliseconds when done.
+    """Converts a GGUF model unless that is done; half a minute of one core for SmolLM2, milliseconds when done.
 
     Processes that prepare the same model wait for each other. A folder appears only when whole, so that an interrupted
     run is repaired by the next. Raises ConfigurationError when the package is not installed, CalledProcessError when
@@ -43,6 +48,8 @@ def prepare(model: Model, home: Path, say: Say) -> None:
     if not model.wheel_file:
         return
     source, target = find_source(model.wheel_file), _folder(model, home)
+    if not model.is_converted:
+        return
     with _alone(target) as lock:
         if is_current(target, source):
             return
@@ -53,11 +60,11 @@ def prepare(model: Model, home: Path, say: Say) -> None:
 
 
 def find_source(wheel_file: str) -> Path:
-    """The file `package/name`, without importing the package. Raises ConfigurationError."""
+    """The file or folder `package/path`, without importing the package. Raises ConfigurationError."""
     package, _, name = wheel_file.partition("/")
     spec = importlib.util.find_spec(package)
     for folder in (spec.submodule_search_locations or ()) if spec else ():
-        if (path := Path(folder, name)).is_file():
+        if (path := Path(folder, name)).exists():
             return path
     raise ConfigurationError(f"wheel_file '{wheel_file}' is not installed; run scripts/01-setup.sh")
 
@@ -134,7 +141,7 @@ def main(argv: list[str] | None = None) -> int:
         profile = load_profile(settings.catalogue, name)
         if arguments.pull:
             wanted = pull.choose(profile, arguments.model)
-            return pull.pull_all(wanted, _say, batch=arguments.batch)
+            return pull.pull_all(wanted, settings.home, _say, batch=arguments.batch)
         for model in profile.models.values():
             prepare(model, settings.home, _say)
     except ConfigurationError as error:

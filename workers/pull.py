@@ -1,7 +1,13 @@
-"""Downloads models from the Hugging Face hub into its cache (`~/.cache/huggingface`), through the household's proxy."""
+"""Downloads models from the Hugging Face hub into its cache (`~/.cache/huggingface`), through the household's proxy.
+
+What an engine calls a model is not always a repository: Whisper's weights come as converted for CTranslate2, and of
+Piper's voices only those that the catalogue names are wanted, in the folder in which Piper looks for them.
+"""
 
 import errno
 import os
+import re
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,12 +23,16 @@ Fetch = Callable[[Model], None]
 RETRY_AFTER_S = (2.0, 10.0, 30.0, 60.0)
 """Pauses between tries; each try goes on where the one before it stopped, file by file and within files."""
 
+PIPER_VOICES = "rhasspy/piper-voices"
+_VOICE = re.compile(r"(?P<language>[a-z]{2,3})_(?P<region>[A-Z]{2})-(?P<name>[^-/]+)-(?P<quality>[a-z_]+)")
+"""Names like `en_US-lessac-medium`; any other voice is the household's own, and in no repository."""
+
 _UNUSED = ["*.bin", "*.pt", "*.pth", "*.h5", "*.msgpack", "*.gguf", "*.onnx", "original/*"]
 """Copies of the weights in formats that vLLM does not load when there are safetensors."""
 
 
 def choose(profile: Profile, names: Sequence[str]) -> list[Model]:
-    """The models with these queue names, aliases or ids; without names, every one that vLLM takes from a hub.
+    """The models with these queue names, aliases or ids; without names, every one that comes from a hub.
 
     Raises ConfigurationError for a name that is none of these.
     """
@@ -33,6 +43,7 @@ def choose(profile: Profile, names: Sequence[str]) -> list[Model]:
 
 def pull_all(
     models: Sequence[Model],
+    home: Path,
     say: Say,
     *,
     batch: bool,
@@ -40,7 +51,7 @@ def pull_all(
     pauses_s: Sequence[float] = RETRY_AFTER_S,
 ) -> int:
     """0 when all are there, else 1. The first failure ends it, unless `batch`, which tries the rest as well."""
-    fetch = fetch or _hub(batch)
+    fetch = fetch or _hub(home, batch)
     failed: list[str] = []
     for number, model in enumerate(models, 1):
         say(f"[{number}/{len(models)}] {model.model}")
@@ -60,6 +71,27 @@ def proxy_environment(environment: Mapping[str, str], env_file: Path) -> dict[st
     return {name: value for name, value in found.items() if value}
 
 
+def whisper_name(model: str) -> str:
+    """What faster-whisper calls a model: `openai/whisper-small` is `small`, and it knows where the conversion lies."""
+    return model.removeprefix("openai/whisper-")
+
+
+def voices_to_pull(model: Model) -> list[str]:
+    """The repository's voices that the catalogue names, each once; the one in the wheel is there already."""
+    installed = Path(model.wheel_file or "").stem
+    named = dict.fromkeys(voice.partition(":")[0] for voice in model.voices.values())
+    return [voice for voice in named if voice != installed and _VOICE.fullmatch(voice)]
+
+
+def voice_path(voice: str) -> str:
+    """Where the repository keeps a voice: `en/en_US/lessac/medium/en_US-lessac-medium.onnx`."""
+    parts = _VOICE.fullmatch(voice)
+    if parts is None:
+        raise ValueError(f"'{voice}' is no voice of {PIPER_VOICES}")
+    language, region, name, quality = parts.groups()
+    return f"{language}/{language}_{region}/{name}/{quality}/{voice}.onnx"
+
+
 def _outcome(failed: Sequence[str]) -> str:
     if not failed:
         return "all there"
@@ -70,7 +102,9 @@ def _outcome(failed: Sequence[str]) -> str:
 
 
 def _from_hub(model: Model) -> bool:
-    return model.engine is Engine.VLLM and model.wheel_file is None
+    if model.engine is Engine.PIPER:
+        return bool(voices_to_pull(model))
+    return model.engine in (Engine.VLLM, Engine.WHISPER) and model.wheel_file is None
 
 
 def _named(profile: Profile, name: str) -> Model:
@@ -109,23 +143,57 @@ def _is_final(error: Exception) -> bool:
     return isinstance(
         error,
         errors.RepositoryNotFoundError
+        | errors.RemoteEntryNotFoundError
         | errors.RevisionNotFoundError
         | errors.HFValidationError
         | errors.OfflineModeIsEnabled,
     )
 
 
-def _hub(batch: bool) -> Fetch:
+def _hub(home: Path, batch: bool) -> Fetch:
     """Sets the environment first: the hub's library reads it when it is imported."""
     os.environ.update(proxy_environment(os.environ, Path(".env")))
     if batch:
         os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
-    from huggingface_hub import snapshot_download
 
     def fetch(model: Model) -> None:
-        snapshot_download(model.model, revision=model.revision, ignore_patterns=_UNUSED)
+        if model.engine is Engine.WHISPER:
+            _fetch_whisper(model)
+        elif model.engine is Engine.PIPER:
+            _fetch_voices(model, home / "voices")
+        else:
+            _fetch_repository(model)
 
     return fetch
+
+
+def _fetch_repository(model: Model) -> None:
+    from huggingface_hub import snapshot_download
+
+    snapshot_download(model.model, revision=model.revision, ignore_patterns=_UNUSED)
+
+
+def _fetch_whisper(model: Model) -> None:
+    import faster_whisper
+
+    faster_whisper.download_model(whisper_name(model.model), revision=model.revision)
+
+
+def _fetch_voices(model: Model, folder: Path) -> None:
+    """A voice's weights appear last and whole: they are what makes it a voice."""
+    from huggingface_hub import hf_hub_download
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for voice in voices_to_pull(model):
+        for path in (f"{voice_path(voice)}.json", voice_path(voice)):
+            cached = hf_hub_download(PIPER_VOICES, path, revision=model.revision)
+            _place(Path(cached), folder / Path(path).name)
+
+
+def _place(source: Path, target: Path) -> None:
+    part = target.with_name(f".{target.name}.part")
+    shutil.copyfile(source, part)
+    part.replace(target)
 
 
 def _first_line(error: Exception) -> str:

@@ -92,6 +92,21 @@ def test_thor_has_no_other_models_and_peaks_where_planned() -> None:
     assert thor.resident.keys() == THOR.keys() - {"code-agentic"}
 
 
+@pytest.mark.parametrize("name", ["embedded", "thor"])
+def test_speech_goes_by_the_names_that_clients_hard_code(name: str) -> None:
+    loaded = load_profile(SHIPPED, name)
+    for alias in ("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe"):
+        assert Task.TRANSCRIBE in loaded.model(loaded.aliases[alias]).tasks
+    for alias in ("tts-1", "tts-1-hd", "gpt-4o-mini-tts"):
+        assert Task.SPEAK in loaded.model(loaded.aliases[alias]).tasks
+
+
+def test_thor_speaks_several_languages() -> None:
+    voices = load_profile(SHIPPED, "thor").models["tts"].voices
+    assert {"en_US", "en_GB", "de_DE", "fr_FR", "es_ES"} <= {voice.partition("-")[0] for voice in voices.values()}
+    assert {"default", "alloy", "ash", "coral", "echo", "fable", "nova", "onyx", "sage", "shimmer"} <= voices.keys()
+
+
 def test_echo_needs_no_weights() -> None:
     assert {model.engine for model in load_profile(SHIPPED, "echo").models.values()} == {Engine.ECHO}
 
@@ -127,6 +142,8 @@ def test_echo_needs_no_weights() -> None:
             profile(queues={"chat": CHAT, "b": {"served_by": "chat", "slots": 2}}),
             ["profiles.home.queues.b.slots:", "unknown option"],
         ),
+        (profile(queues={"chat": CHAT | {"reserve_slots": -1}}), ["profiles.home.queues.chat.reserve_slots:"]),
+        (profile(queues={"chat": CHAT | {"voices": {"nova": "x"}}}), ["profiles.home.queues.chat:", "voices", "speak"]),
         (profile(memory_budget_gb=0.5), ["'home'", "1 GB", "memory_budget_gb is 0.5"]),
     ],
 )
@@ -180,6 +197,14 @@ def test_a_name_without_a_model_leads_to_the_queue_that_serves_it() -> None:
     assert (made.physical("light"), made.physical("chat")) == ("chat", "chat")
     assert made.model("light") is made.models["chat"]
     assert made.models.keys() == {"chat"}
+
+
+@pytest.mark.parametrize(
+    ("wheel_file", "converted"), [("a/b.gguf", True), ("a/b.onnx", False), ("a/folder", False), (None, False)]
+)
+def test_only_gguf_is_converted(wheel_file: str | None, converted: bool) -> None:
+    made = loaded(queues={"chat": CHAT | {"wheel_file": wheel_file}})
+    assert made.models["chat"].is_converted is converted
 
 
 def test_of_a_swap_group_the_first_is_resident_and_the_largest_counts() -> None:

@@ -72,6 +72,18 @@ def test_path_is_the_folder_of_a_converted_model_and_the_id_of_any_other(tmp_pat
     assert prepare.model_path(model_of(None), tmp_path) == "org/tiny-model"
 
 
+@pytest.mark.parametrize("shipped", ["fake_weights/tiny.onnx", "fake_weights/folder"])
+def test_path_of_what_needs_no_conversion_is_where_its_package_has_it(
+    tmp_path: Path, source: Path, converter: FakeConverter, shipped: str
+) -> None:
+    (source.parent / "tiny.onnx").touch()
+    (source.parent / "folder").mkdir()
+    model = model_of(shipped)
+    assert run(tmp_path / "home", model) == []
+    assert prepare.model_path(model, tmp_path / "home") == str(source.parents[1] / shipped)
+    assert (converter.runs, (tmp_path / "home").exists()) == (0, False)
+
+
 def test_path_does_not_depend_on_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert prepare.model_path(MODEL, Path("home")) == str(tmp_path / "home" / "models" / "org--tiny-model")
@@ -143,7 +155,9 @@ def test_a_model_from_a_hub_needs_nothing(tmp_path: Path, converter: FakeConvert
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("wheel_file", ["no_such_package/tiny.gguf", "fake_weights/other.gguf"])
+@pytest.mark.parametrize(
+    "wheel_file", ["no_such_package/tiny.gguf", "fake_weights/other.gguf", "fake_weights/other.onnx"]
+)
 def test_a_missing_source_says_what_to_run(tmp_path: Path, source: Path, wheel_file: str) -> None:
     with pytest.raises(ConfigurationError, match=r"not installed; run scripts/01-setup\.sh"):
         run(tmp_path, model_of(wheel_file))
@@ -182,10 +196,16 @@ def test_the_echo_profile_needs_no_model(tmp_path: Path, monkeypatch: pytest.Mon
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("queue", ["asr", "tts"])
+def test_the_embedded_models_of_speech_are_in_their_packages(tmp_path: Path, queue: str) -> None:
+    model = load_profile(QUEUES, "embedded").model(queue)
+    assert Path(prepare.model_path(model, tmp_path)).exists()
+
+
 @pytest.mark.real
 @pytest.mark.timeout(300)
 def test_the_embedded_model_is_whole_after_an_interruption_and_knows_paris(tmp_path: Path) -> None:
-    (model,) = load_profile(QUEUES, "embedded").models.values()
+    model = load_profile(QUEUES, "embedded").model("chat-fast")
     _interrupt_a_conversion(tmp_path)
     run(tmp_path, model)
     assert "Paris" in _answer(prepare.model_path(model, tmp_path), "What is the capital of France?")
