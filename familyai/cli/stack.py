@@ -1,4 +1,7 @@
-"""Which processes make a household, in the order in which they start. Pure: settings and catalogue in, specs out."""
+"""Which processes make a household, in the order in which they start: the workers together, the others one by one.
+
+Pure: settings and catalogue in, specs out.
+"""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -141,6 +144,7 @@ def _broker(home: Home, env: Mapping[str, str], binary: str, url: str) -> Proces
         probe=PingProbe(url),
         start_timeout_s=START_TIMEOUT_S,
         stop_timeout_s=STOP_TIMEOUT_S,
+        stage=BROKER,
     )
 
 
@@ -153,6 +157,7 @@ def _worker(queue: str, model: Model, port: int, drain_s: float, home: Home, env
         probe=HttpProbe(f"{local_url(LOOPBACK, port)}/health"),
         start_timeout_s=MODEL_LOAD_TIMEOUT_S,
         stop_timeout_s=drain_s + STOP_TIMEOUT_S,
+        stage="workers",
     )
 
 
@@ -165,6 +170,7 @@ def _front(home: Home, env: Mapping[str, str], health_url: str, drain_s: float) 
         probe=HttpProbe(health_url),
         start_timeout_s=START_TIMEOUT_S,
         stop_timeout_s=drain_s + STOP_TIMEOUT_S,
+        stage=FRONT,
     )
 
 
@@ -177,6 +183,7 @@ def _flower(home: Home, env: Mapping[str, str], port: int, url: str, password: s
         probe=HttpProbe(f"{url}/healthcheck"),
         start_timeout_s=START_TIMEOUT_S,
         stop_timeout_s=STOP_TIMEOUT_S,
+        stage=FLOWER,
     )
 
 

@@ -1,13 +1,14 @@
-"""Keeps processes alive: starts them in order, restarts what dies, stops in reverse. Knows nothing of what they do."""
+"""Keeps processes alive: starts them stage by stage, restarts what dies, stops in reverse. Knows not what they do."""
 
 import asyncio
 import logging
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,10 @@ SAME_SIGNAL_S = 1.0
 
 @dataclass(frozen=True)
 class ProcessSpec:
-    """What to run, how to tell that it is healthy, and how long it may take to start and to stop."""
+    """What to run, how to tell that it is healthy, and how long it may take to start and to stop.
+
+    Neighbours of one `stage` start together and stop together.
+    """
 
     name: str
     argv: tuple[str, ...]
@@ -35,6 +39,7 @@ class ProcessSpec:
     probe: Probe
     start_timeout_s: float
     stop_timeout_s: float
+    stage: str
 
 
 @dataclass(frozen=True)
@@ -92,20 +97,21 @@ class Supervisor:
     ) -> None:
         self.stopping = asyncio.Event()
         self._keepers = [_Keeper(spec, backoff, on_change) for spec in specs]
+        self._stages = [list(stage) for _, stage in groupby(self._keepers, lambda keeper: keeper.stage)]
 
     def states(self) -> list[ProcessState]:
         return [keeper.state for keeper in self._keepers]
 
     async def start(self) -> None:
-        """Each process after the one before is healthy. Raises StartFailed; what runs by then keeps running."""
-        for keeper in self._keepers:
-            await keeper.start()
+        """Each stage after the one before is healthy. Raises StartFailed; what runs by then keeps running."""
+        for stage in self._stages:
+            await _all(keeper.start() for keeper in stage)
 
     async def stop(self, hurry: asyncio.Event) -> None:
         """The last started first, each given its time to end by itself unless `hurry` is set. Nothing is left after."""
         self.stopping.set()
-        for keeper in reversed(self._keepers):
-            await keeper.stop(hurry)
+        for stage in reversed(self._stages):
+            await _all(keeper.stop(hurry) for keeper in stage)
 
 
 async def run(supervisor: Supervisor, when_healthy: Callable[[], Awaitable[None]]) -> None:
@@ -138,6 +144,16 @@ async def first_of(*waits: Awaitable[object], timeout_s: float | None = None) ->
                 await cancelled(task)
 
 
+async def _all(waits: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Until all are done, or one raises: the others are cancelled then."""
+    tasks = [asyncio.create_task(wait) for wait in waits]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            await cancelled(task)
+
+
 async def cancelled(task: asyncio.Future[Any]) -> None:
     """Cancels the task, and returns when it has ended. What it raised is for whoever awaited it."""
     task.cancel()
@@ -150,7 +166,7 @@ class _Keeper:
     """One process over all its lives."""
 
     def __init__(self, spec: ProcessSpec, backoff: Backoff, on_change: Callable[[], None]) -> None:
-        self.state = ProcessState(name=spec.name)
+        self.state, self.stage = ProcessState(name=spec.name), spec.stage
         self._spec, self._backoff, self._on_change = spec, backoff, on_change
         self._child: Child | None = None
         self._life: asyncio.Task[None] | None = None

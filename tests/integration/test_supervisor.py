@@ -29,7 +29,8 @@ class WroteFile:
 
 def spec(name, source):
     return ProcessSpec(name, (sys.executable, "-c", source, str(folder / name)), os.environ, folder / f"{name}.log",
-                       WroteFile(name), 20, float(os.environ.get("STOP_TIMEOUT_S", "10")))
+                       WroteFile(name), 20, float(os.environ.get("STOP_TIMEOUT_S", "10")),
+                       os.environ.get("STAGE", name))
 
 specs = [spec(name, source) for name, source in json.loads(sys.argv[2]).items()]
 
@@ -62,6 +63,19 @@ signal.pause()
 
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + CHILD.replace(
     "signal.pause()", "\nwhile True: signal.pause()"
+)
+
+NEVER_HEALTHY = "import signal; signal.pause()"
+
+# Goes on only when the other one is there too.
+MEETS_THE_OTHER = (
+    """
+import pathlib, sys, time
+pathlib.Path(sys.argv[1] + ".here").touch()
+while len(list(pathlib.Path(sys.argv[1]).parent.glob("*.here"))) < 2:
+    time.sleep(0.02)
+"""
+    + CHILD
 )
 
 
@@ -147,6 +161,21 @@ def test_they_stop_in_reverse_order(start: StartParent) -> None:
     assert "second finishes what it runs, up to 10 s" in (parent.folder / "words").read_text().splitlines()
 
 
+def test_those_of_one_stage_start_together_and_stop_together(start: StartParent) -> None:
+    parent = start(MEETS_THE_OTHER, MEETS_THE_OTHER, STAGE="both").ready()
+    pids = parent.all_pids()
+    parent.popen.terminate()
+    assert parent.popen.wait(20) == 0
+    assert [["first", "stopping", 0], ["second", "stopping", 0]] in parent.states()
+    assert gone(pids)
+
+
+def test_a_stage_fails_with_the_first_that_does(start: StartParent) -> None:
+    parent = start(first=NEVER_HEALTHY, second="import sys; sys.exit(3)", STAGE="both")
+    output, _ = parent.popen.communicate(timeout=30)
+    assert (output, parent.popen.returncode) == ("failed: second ended with exit code 3\n", 1)
+
+
 def test_a_killed_parent_takes_its_children_along(start: StartParent) -> None:
     parent = start().ready()
     children = [parent.pids("first")[0], parent.pids("second")[0]]
@@ -208,7 +237,7 @@ def test_a_failing_start_is_reported_and_stops_the_rest(start: StartParent) -> N
 
 
 def test_a_signal_while_it_starts_leaves_nothing(start: StartParent) -> None:
-    parent = start(second="import signal; signal.pause()")
+    parent = start(second=NEVER_HEALTHY)
     wait_until(lambda: (parent.folder / "states").exists() and parent.states()[-1][1][1] == "starting", "it starts")
     parent.popen.terminate()
     assert parent.popen.wait(20) == 0
