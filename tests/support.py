@@ -5,6 +5,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +59,23 @@ class Broker:
             return False
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+def free_port(in_a_row: int = 1) -> int:
+    """A port that nobody listens on; of several in a row, the first."""
+    while True:
+        with ExitStack() as stack:
+            first = _bound(stack, 0)
+            try:
+                for port in range(first + 1, first + in_a_row):
+                    _bound(stack, port)
+            except (OSError, OverflowError):  # taken, or past the last one
+                continue
+            return first
+
+
+def _bound(stack: ExitStack, port: int) -> int:
+    sock = stack.enter_context(socket.socket())
+    sock.bind(("127.0.0.1", port))
+    return int(sock.getsockname()[1])
 
 
 def wait_until(condition: Callable[[], object], what: str, limit_s: float = 30.0) -> None:

