@@ -175,7 +175,7 @@ install_locks() {
     local lock options=() count
     for lock in "$@"; do options+=(-r "$lock"); done
     count=$(cat "$@" | grep -c '^[A-Za-z0-9._-]*==')
-    step "2 of 3: $count pinned packages, about 700 MB"
+    step "2 of 3: $count pinned packages, about 800 MB"
     : >"$LOG"
     pip_install "$count" --no-deps --require-hashes --only-binary :all: "${options[@]}" \
         || pip_failed "The packages could not be installed."

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Downloads the models of the thor profile into ~/.cache/huggingface; an interrupted download goes on where it stopped.
+# Downloads the models of the thor profile into ~/.cache/huggingface, and the voices that it names into .familyai/voices
+# as well; an interrupted download goes on where it stopped.
 #
 #   scripts/02-pull-models.sh                  every model; the first that fails ends it
 #   scripts/02-pull-models.sh --batch          unattended: no progress bars, goes on with the rest after a failure
