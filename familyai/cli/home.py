@@ -7,6 +7,7 @@
 | `broker/`          | the broker's configuration and append-only file                          |
 | `blobs/`           | large request bodies, until their job has ended                          |
 | `models/`          | converted models, a folder each: `owner--name`                           |
+| `voices/`          | voices for Piper: downloaded ones, and what anybody drops there          |
 | `logs/`            | one log per process; the run before ends in `.1`                         |
 | `*.password`       | made once: the broker's and Flower's                                     |
 | `supervisor.json`  | which processes run, for `status` and `down`                             |

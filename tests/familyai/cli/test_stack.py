@@ -45,6 +45,12 @@ def test_the_order_is_broker_workers_front_flower(tmp_path: Path) -> None:
     assert names == ["broker", "worker chat", "worker code", "front", "flower"]
 
 
+def test_workers_load_side_by_side(tmp_path: Path) -> None:
+    stages = [spec.stage for spec in build(tmp_path).specs]
+    assert stages[1] == stages[2]
+    assert len(set(stages)) == 4
+
+
 def test_only_resident_models_with_an_engine_get_a_worker(tmp_path: Path) -> None:
     built = build(tmp_path)
     assert built.left_out == ("tts",)
