@@ -5,9 +5,11 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from api import generate, handlers, health, models
+from api import audio, generate, handlers, health, models
 from api.front import build_front
 from api.metrics import Measured
+from api.voices import Voices
+from api.work import leading
 from familyai import __version__
 from familyai.catalogue import Profile
 from familyai.settings import Settings
@@ -26,7 +28,7 @@ def create_app(settings: Settings, profile: Profile) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with front.running():
+        async with front.running(), leading(front):
             yield
 
     app = FastAPI(
@@ -40,8 +42,9 @@ def create_app(settings: Settings, profile: Profile) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.front = front
+    app.state.voices = Voices()
     app.add_middleware(Measured, metrics=front.metrics)
     handlers.install(app)
-    for module in (generate, models, health):
+    for module in (generate, audio, models, health):
         app.include_router(module.router)
     return app

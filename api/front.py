@@ -21,6 +21,7 @@ from familyai.blobs import BlobStore
 from familyai.broker import connect
 from familyai.catalogue import Profile
 from familyai.errors import Unavailable
+from familyai.files import FileStore
 from familyai.jobs import JobStore
 from familyai.members import MemberStore
 from familyai.registry import WorkerRegistry
@@ -39,6 +40,7 @@ class Front:
     jobs: JobStore
     registry: WorkerRegistry
     members: MemberStore
+    files: FileStore
     blobs: BlobStore
     replies: ReplyHub
     withdrawals: Withdrawals
@@ -92,6 +94,7 @@ def build_front(settings: Settings, profile: Profile) -> Front:
         jobs=jobs,
         registry=registry,
         members=MemberStore(redis),
+        files=FileStore(redis),
         blobs=blobs,
         replies=replies,
         withdrawals=withdrawals,

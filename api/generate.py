@@ -23,19 +23,19 @@ from api.schemas import (
     json_body,
     refusals,
 )
-from api.submit import new_job
+from api.submit import json_job, route_path
 from familyai.catalogue import Task
 from familyai.members import Member
 from routing.admit import admit
 from routing.messages import check_conversation, check_message_request
-from routing.resolve import resolve
+from routing.resolve import default_name, resolve
 
 router = APIRouter(prefix="/v1")
 
 QUICK_BYTES = 256_000
 """Larger bodies are read beside the loop, on which everybody's answers travel."""
 
-_HEADERS = {
+HEADERS = {
     "X-FamilyAI-Job-Id": {"description": "The job this request became.", "schema": {"type": "string"}},
     "X-FamilyAI-Model": {"description": "The model that answered.", "schema": {"type": "string"}},
     "X-FamilyAI-Queue": {"description": "The queue that was asked for.", "schema": {"type": "string"}},
@@ -46,7 +46,7 @@ _JSON_OR_EVENTS = _JSON | {"text/event-stream": {"schema": {"type": "string"}}}
 
 
 def _answers(content: dict[str, Any], **refused: Any) -> dict[int | str, dict[str, Any]]:
-    success = {"description": "The engine's answer, unchanged.", "headers": _HEADERS, "content": content}
+    success = {"description": "The engine's answer, unchanged.", "headers": HEADERS, "content": content}
     return {200: success, **refusals(**refused)}
 
 
@@ -58,6 +58,7 @@ class Answering:
     """A dependency: the request, authenticated, read, resolved and admitted, as the response that will answer it."""
 
     def __init__(self, task: Task, check: Callable[[dict[str, Any]], None] = lambda body: None) -> None:
+        """`check` refuses what this endpoint's bodies must not be."""
         self._task = task
         self._check = check
 
@@ -69,10 +70,11 @@ class Answering:
 
     def _relay(self, request: Request, front: Front, member: Member, data: bytes) -> Relay:
         body = parse(data)
-        target = resolve(body.get("model"), front.profile)
+        target = resolve(body.get("model") or default_name(self._task, front.profile), front.profile)
         self._check(body)
         width = admit(body, self._task, target, front.profile)
-        job = new_job(front, request, member, target, body, width)
+        accept = request.headers.get("accept", "*/*")
+        job = json_job(front, route_path(request), member.name, target, body, width=width, accept=accept)
         return Relay(front, job, Answer(job, target.queue, dialect_of(job.path)))
 
 

@@ -86,6 +86,38 @@ class EmbeddingsRequest(_Request):
     dimensions: int | None = Field(None, ge=1, description="Length of the vectors, where the model can shorten them.")
 
 
+class SpeechRequest(BaseModel):
+    """Parameters of the engine that are not listed here pass through."""
+
+    model_config = ConfigDict(extra="allow")
+
+    input: str = Field(description="What to speak, however long.", examples=["Dinner is ready."])
+    model: str | None = Field(None, description="A queue or an alias such as `tts-1`; empty: the household's.")
+    voice: str | None = Field(
+        None, description="An installed voice, or one of OpenAI's names; see `GET /v1/audio/voices`."
+    )
+    response_format: str = Field(
+        "mp3", description="`mp3`, `opus`, `aac`, `flac`, `wav` or `pcm` (24 kHz, 16 bit, mono)."
+    )
+    speed: float = Field(1, ge=0.25, le=4, description="2 is twice as fast.")
+    stream_format: str = Field("audio", description="`audio`: the bytes as they come; `sse`: as server-sent events.")
+
+
+class TranscriptionForm(BaseModel):
+    file: bytes = Field(
+        description="The recording, in any format that FFmpeg reads.", json_schema_extra={"format": "binary"}
+    )
+    model: str | None = Field(None, description="A queue or an alias such as `whisper-1`; empty: the household's.")
+    language: str | None = Field(None, description="Of the recording, as `en` or `english`; empty: it is recognised.")
+    prompt: str | None = Field(None, description="Words and names that occur in it, to be spelled so.")
+    response_format: str = Field("json", description="`json`, `text`, `srt`, `vtt` or `verbose_json`.")
+    temperature: float | None = Field(None, ge=0, le=1, description="0 always takes the likeliest words.")
+    timestamp_granularities: list[str] | None = Field(
+        None, alias="timestamp_granularities[]", description="`segment` and `word`, with `verbose_json`."
+    )
+    stream: bool = Field(False, description="Send the text as server-sent events while it is recognised.")
+
+
 class Problem(BaseModel):
     message: str = Field(description="What is wrong, for a person.")
     type: str = Field(description="`invalid_request_error`, `server_error` or `service_unavailable`.")
@@ -118,6 +150,7 @@ _REASONS = {
     413: "The body is over its limit.",
     415: "The body is compressed.",
     500: "The engine failed.",
+    507: "The household's disk is full.",
     503: "May work later (`Retry-After`): broker down, no worker for this model, waited too long, or a worker died.",
 }
 
@@ -126,6 +159,12 @@ def refusals(*statuses: int, envelope: type[BaseModel] = ErrorEnvelope) -> dict[
     """The error responses of an operation, for its `responses`."""
     told: dict[int | str, dict[str, Any]] = {"default": {"model": envelope, "description": "Any other failure."}}
     return told | {status: {"model": envelope, "description": _REASONS[status]} for status in statuses or _REASONS}
+
+
+def form_body(schema: type[BaseModel]) -> dict[str, Any]:
+    """The multipart form of an operation, for its `openapi_extra`."""
+    content = {"multipart/form-data": {"schema": schema.model_json_schema(by_alias=True)}}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def json_body(schema: type[BaseModel]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 def storage_errors() -> Iterator[None]:
     """Raises InsufficientStorage or Unavailable (`blob_store_down`) for what the store raises inside.
 
-    Wrap calls to the store, nothing else.
+    Wrap nothing that raises an OSError of its own.
     """
     try:
         yield

@@ -1,6 +1,7 @@
 """From an admitted request to a job on its queue."""
 
 import logging
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,14 +13,16 @@ from fastapi import Request
 from api.body import write
 from api.broker import broker_errors
 from api.front import Front
+from api.multipart import written
 from api.replies import Reply
 from api.storage import storage_errors
-from familyai.job import Blob, Job, new_job_id, own_blob
-from familyai.members import Member
+from familyai.job import Blob, Job, Priority, new_job_id, own_blob
 from routing.admit import passed_on
 from routing.resolve import Target
 
 log = logging.getLogger(__name__)
+
+_FIELD = re.compile(r"[a-z_]{1,64}(\[\])?")
 
 
 def route_path(request: Request) -> str:
@@ -27,19 +30,62 @@ def route_path(request: Request) -> str:
     return cast(str, request.scope["route"].path_format)
 
 
-def new_job(front: Front, request: Request, member: Member, target: Target, body: dict[str, object], width: int) -> Job:
+def json_job(
+    front: Front,
+    path: str,
+    member: str,
+    target: Target,
+    body: dict[str, object],
+    *,
+    width: int = 1,
+    accept: str = "*/*",
+    priority: Priority = Priority.INTERACTIVE,
+) -> Job:
     """The engine sees the body that was checked, written anew, and of the headers only what it answers by."""
     return Job(
         id=new_job_id(),
         queue=target.physical,
         model=target.model.model,
-        member=member.name,
+        member=member,
         front=front.id,
-        method=request.method,
-        path=route_path(request),
-        headers=(("content-type", "application/json"), ("accept", request.headers.get("accept", "*/*"))),
+        method="POST",
+        path=path,
+        headers=(("content-type", "application/json"), ("accept", accept)),
         body=write({**passed_on(body), "model": target.model.model}),
         width=width,
+        priority=priority,
+        created_at_s=time.time(),
+    )
+
+
+def form_job(
+    front: Front,
+    path: str,
+    member: str,
+    target: Target,
+    fields: list[tuple[str, str]],
+    audio: Blob,
+    *,
+    header: bytes = b"",
+    job_id: str = "",
+    priority: Priority = Priority.INTERACTIVE,
+) -> Job:
+    """A form with one file, whose bytes are `header` and then what lies in the blob store."""
+    known = [(name, value) for name, value in fields if _FIELD.fullmatch(name) and name != "model"]
+    content_type, head, tail = written([*known, ("model", target.model.model)], "file", "audio")
+    return Job(
+        id=job_id or new_job_id(),
+        queue=target.physical,
+        model=target.model.model,
+        member=member,
+        front=front.id,
+        method="POST",
+        path=path,
+        headers=(("content-type", content_type), ("accept", "*/*")),
+        body=head + header,
+        blob=audio,
+        tail=tail,
+        priority=priority,
         created_at_s=time.time(),
     )
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from familyai.catalogue import Model, Profile
+from familyai.catalogue import Model, Profile, Task
 from familyai.errors import BadRequest, NotFound
 
 SHOWN = 128
@@ -33,6 +33,13 @@ def resolve(name: Any, profile: Profile) -> Target:
             f"there is no model '{name[:SHOWN]}'; you can use: {known}", param="model", code="model_not_found"
         )
     return Target(queue, profile.physical(queue), profile.model(queue))
+
+
+def default_name(task: Task, profile: Profile) -> str | None:
+    """What a request without a model means: for speech the first queue, as there is rarely another; else nothing."""
+    if task not in (Task.TRANSCRIBE, Task.SPEAK):
+        return None
+    return next((queue for queue in profile.queues if task in profile.model(queue).tasks), None)
 
 
 def names(profile: Profile) -> list[str]:

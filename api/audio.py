@@ -1,0 +1,117 @@
+"""Speech in, speech out: OpenAI's audio endpoints.
+
+A recording goes straight into the blob store, on to the engine by reference, and is deleted when its job has ended.
+"""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+from pydantic import BaseModel, Field
+
+from api.answer import Answer
+from api.auth import CurrentMember
+from api.failures import Dialect
+from api.front import CurrentFront
+from api.generate import HEADERS, Answering
+from api.multipart import Form, stored_form
+from api.relay import Relay
+from api.schemas import SpeechRequest, TranscriptionForm, form_body, json_body, refusals
+from api.submit import form_job, route_path
+from api.voices import CurrentVoices
+from familyai.catalogue import Profile, Task
+from familyai.errors import BadRequest
+from familyai.job import Blob, new_job_id, own_blob
+from routing.admit import check_task
+from routing.resolve import Target, default_name, names, resolve
+
+router = APIRouter(prefix="/v1/audio", tags=["audio"])
+
+_TEXT: dict[str, Any] = {
+    "application/json": {"schema": {"type": "object"}},
+    "text/plain": {"schema": {"type": "string"}},
+    "text/event-stream": {"schema": {"type": "string"}},
+}
+_SOUND: dict[str, Any] = {"audio/mpeg": {"schema": {"type": "string", "format": "binary"}}}
+
+
+def _answers(content: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
+    success = {"description": "The engine's answer, unchanged.", "headers": HEADERS, "content": content}
+    return {200: success, **refusals(400, 401, 404, 413, 500, 503, 507)}
+
+
+async def transcribing(request: Request, front: CurrentFront, member: CurrentMember) -> Relay:
+    """Raises RequestError; nothing of the upload stays then."""
+    job_id, limit_bytes = new_job_id(), int(front.profile.limits.upload_mb * 1e6)
+    files = frozenset({"file"})
+    async with stored_form(request, front.blobs, limit_bytes, files, lambda: own_blob(job_id)) as form:
+        target = _target(form, front.profile)
+        audio = Blob(own_blob(job_id), 0, form.uploads[0].size_bytes)
+        job = form_job(front, route_path(request), member.name, target, form.fields, audio, job_id=job_id)
+        return Relay(front, job, Answer(job, target.queue, Dialect.OPENAI))
+
+
+def _target(form: Form, profile: Profile) -> Target:
+    if len(form.uploads) != 1:
+        raise BadRequest("send one recording, as `file`", param="file", code="missing_file")
+    target = resolve(form.get("model") or default_name(Task.TRANSCRIBE, profile), profile)
+    check_task(Task.TRANSCRIBE, target, profile)
+    return target
+
+
+Transcribed = Annotated[Relay, Depends(transcribing)]
+Spoken = Annotated[Relay, Depends(Answering(Task.SPEAK))]
+
+
+@router.post(
+    "/transcriptions",
+    summary="Transcribe a recording",
+    responses=_answers(_TEXT),
+    openapi_extra=form_body(TranscriptionForm),
+)
+async def create_transcription(answer: Transcribed) -> Relay:
+    """What is said in a recording, in its own language. With `stream`, as it is recognised."""
+    return answer
+
+
+@router.post(
+    "/translations",
+    summary="Translate a recording into English",
+    responses=_answers(_TEXT),
+    openapi_extra=form_body(TranscriptionForm),
+)
+async def create_translation(answer: Transcribed) -> Relay:
+    """What is said in a recording, in English."""
+    return answer
+
+
+@router.post("/speech", summary="Speak a text", responses=_answers(_SOUND), openapi_extra=json_body(SpeechRequest))
+async def create_speech(answer: Spoken) -> Relay:
+    """The text, spoken; its first sentence is sent while the others are still being spoken."""
+    return answer
+
+
+class Named(BaseModel):
+    id: str = Field(description="What requests call it.")
+    name: str = Field(description="What people call it.")
+
+
+class VoiceList(BaseModel):
+    voices: list[Named]
+
+
+class SpeechModelList(BaseModel):
+    models: list[Named]
+
+
+@router.get("/voices", summary="List voices")
+async def list_voices(front: CurrentFront, voices: CurrentVoices) -> VoiceList:
+    """Names only, and without a key: chat interfaces ask for them so."""
+    return VoiceList(voices=[Named(id=voice, name=voice) for voice in await voices.names(front)])
+
+
+@router.get("/models", summary="List models that speak")
+async def list_speech_models(front: CurrentFront) -> SpeechModelList:
+    """Names only, and without a key: chat interfaces ask for them so."""
+    profile = front.profile
+    speaking = [name for name in names(profile) if Task.SPEAK in resolve(name, profile).model.tasks]
+    return SpeechModelList(models=[Named(id=name, name=name) for name in speaking])

@@ -1,0 +1,25 @@
+"""Work that outlives its request: batches and transcription jobs. One front process at a time drives them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from api.front import Front
+from api.work.dispatch import Dispatcher
+from api.work.leader import Kind, Leader
+
+
+def kinds(front: Front, dispatcher: Dispatcher) -> dict[str, Kind]:
+    """By the prefix of their entries in `familyai:work`."""
+    return {}
+
+
+@asynccontextmanager
+async def leading(front: Front) -> AsyncIterator[None]:
+    """Takes part in driving the household's work until the block ends."""
+    task = asyncio.create_task(Leader(front, kinds(front, Dispatcher(front))).run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,51 @@
+"""One piece of work as a job at batch priority, tried until it has an answer."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from api.call import Answered, call
+from api.front import Front
+from familyai.errors import EngineFailed, Unavailable
+from familyai.job import Job
+
+log = logging.getLogger(__name__)
+
+FIRST_DELAY_S, LAST_DELAY_S = 0.5, 15.0
+MOST_DEATHS = 5
+"""So many workers may die over one piece of work; then it counts as what killed them."""
+_FATAL = frozenset({"answer_too_large"})
+
+
+class Dispatcher:
+    """Never has more jobs on a queue than the model has slots, its reserve left out: so no member's own request ever
+    waits behind an archive. Pieces that wait for a place get it in the order in which they asked."""
+
+    def __init__(self, front: Front) -> None:
+        self._front = front
+        self._places = {queue: asyncio.Semaphore(model.slots) for queue, model in front.profile.models.items()}
+
+    async def run(self, queue: str, make_job: Callable[[], Job]) -> Answered:
+        """The engine's answer, whatever its status. Waits for as long as nobody can give one; cancelling it ends that.
+
+        `make_job` is asked anew for every try. Raises EngineFailed for what the engine, or five workers, died of, and
+        other RequestErrors that trying again would not mend.
+        """
+        deaths, delay_s = 0, FIRST_DELAY_S
+        while True:
+            try:
+                async with self._places[queue]:
+                    return await call(self._front, make_job())
+            except Unavailable as error:
+                deaths += error.code == "worker_lost"
+                _check_hope(error, deaths)
+                log.info("work is tried again", extra={"action": "work.again", "queue": queue, "reason": error.code})
+            await asyncio.sleep(delay_s)
+            delay_s = min(LAST_DELAY_S, delay_s * 2)
+
+
+def _check_hope(error: Unavailable, deaths: int) -> None:
+    if error.code in _FATAL:
+        raise error
+    if deaths >= MOST_DEATHS:
+        raise EngineFailed(f"{deaths} workers died while they worked on it", code="worker_lost") from error
