@@ -17,6 +17,7 @@ from api.replies import ReplyHub
 from api.sweep import Sweeper
 from api.watch import Watch
 from api.withdraw import Withdrawals
+from familyai import cancel
 from familyai.blobs import BlobStore
 from familyai.broker import connect
 from familyai.catalogue import Profile
@@ -59,9 +60,7 @@ class Front:
             yield
         finally:
             await self.withdrawals.finish()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await cancel.end(tasks)
             await self.redis.aclose()
 
     def _outlive(self, task: asyncio.Task[None]) -> None:

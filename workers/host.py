@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import uvloop
 
+from familyai import cancel
 from familyai.blobs import BlobStore
 from familyai.broker import BROKER_ERRORS, connect, connect_alone
 from familyai.catalogue import Profile
@@ -147,7 +148,4 @@ class Host:
 
 
 async def _cancel(tasks: Iterable[asyncio.Task[Any] | None]) -> None:
-    cancelled = [task for task in tasks if task is not None]
-    for task in cancelled:
-        task.cancel()
-    await asyncio.gather(*cancelled, return_exceptions=True)
+    await cancel.end(task for task in tasks if task is not None)

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from api.front import Front
 from api.work.dispatch import Dispatcher
 from api.work.leader import Kind, Leader
+from familyai import cancel
 
 
 def kinds(front: Front, dispatcher: Dispatcher) -> dict[str, Kind]:
@@ -21,5 +22,4 @@ async def leading(front: Front) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await cancel.end([task])

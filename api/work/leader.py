@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from api.front import Front
 from api.work.lease import Lease
-from familyai import keys
+from familyai import cancel, keys
 from familyai.broker import BROKER_ERRORS
 from familyai.errors import InsufficientStorage, Unavailable
 
@@ -99,9 +99,7 @@ class Leader:
 
     async def _stop(self, entries: list[str]) -> None:
         tasks = [task for entry in entries if (task := self._tasks.pop(entry, None)) is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel.end(tasks)
         for entry in entries:
             self._crashes.pop(entry, None)
             self._resting.pop(entry, None)
