@@ -64,7 +64,7 @@ class ScriptedWorker:
 
     async def pop(self) -> str:
         """The id of the next job on the queue, out of Celery's own message."""
-        popped = await self.redis.brpop([self.queue], timeout=LIMIT_S)
+        popped = await self.redis.brpop(keys.lanes(self.queue), timeout=LIMIT_S)
         assert popped is not None, "no job came"
         body = json.loads(base64.b64decode(json.loads(popped[1])["body"]))
         return str(body[1]["job_id"])
