@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 
 SILENCE_S = 0.1
 """What is heard of a text without a sound."""
+MAX_PHONEMES = 500
+"""What is spoken at once at most; an ordinary sentence of the greatest length has about half."""
 EVENT_BYTES = 24 * 1024
 """Audio per event of a stream of events, so that clients which read lines need not hold long ones."""
 
@@ -64,6 +66,22 @@ class SpeechRequest(BaseModel):
     @property
     def voice_name(self) -> str:
         return self.voice if isinstance(self.voice, str) else self.voice.id
+
+
+class _BoundedVoice(PiperVoice):
+    """A number or a row of letters has many phonemes for its length, and memory goes by the phonemes."""
+
+    def phonemize(self, text: str) -> list[list[str]]:
+        return [breath for sentence in super().phonemize(text) for breath in _breaths(sentence)]
+
+
+def _breaths(phonemes: list[str]) -> Iterator[list[str]]:
+    while len(phonemes) > MAX_PHONEMES:
+        words = [place for place in range(MAX_PHONEMES // 2, MAX_PHONEMES) if phonemes[place] == " "]
+        cut = words[-1] if words else MAX_PHONEMES
+        yield phonemes[:cut]
+        phonemes = phonemes[cut:]
+    yield phonemes
 
 
 class Speaker:
@@ -208,11 +226,12 @@ def _load(path: Path, options: _Options) -> Speaker:
     """As `PiperVoice.load`, which has no say in threads. Raises what the libraries raise for a broken voice."""
     session_options = onnxruntime.SessionOptions()
     session_options.intra_op_num_threads = options.cpu_threads
+    session_options.enable_mem_pattern = False  # a plan for every length ever spoken: memory that only grows
     session_options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # others use the cores too
     providers = ["CUDAExecutionProvider"] if options.device == "cuda" else []
     session = onnxruntime.InferenceSession(str(path), session_options, [*providers, "CPUExecutionProvider"])
     config = PiperConfig.from_dict(json.loads(config_of(path).read_text(encoding="utf-8")))
-    return Speaker(PiperVoice(session, config, download_dir=path.parent))
+    return Speaker(_BoundedVoice(session, config, download_dir=path.parent))
 
 
 def _warm(voices: Voices[Speaker]) -> None:

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 import sentencex  # type: ignore[import-untyped]
 
-MAX_SENTENCE_CHARS = 400
+MAX_SENTENCE_CHARS = 250
+"""Speaking takes memory by the length of what is spoken at once."""
 _BLOCK_CHARS = 2000
 """What the splitter sees at once: it is quadratic in some texts made to be so."""
 

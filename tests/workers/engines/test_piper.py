@@ -18,7 +18,7 @@ from starlette.types import Message
 
 from familyai.catalogue import Limits, Model
 from familyai.errors import ConfigurationError
-from workers.engines.piper import PiperEngine, _Options, open_engine
+from workers.engines.piper import MAX_PHONEMES, PiperEngine, _breaths, _Options, open_engine
 from workers.meter import Meter, current_meter
 from workers.prepare import find_source
 from workers.speech.encode import FORMATS, FormatName, Samples
@@ -287,6 +287,14 @@ async def test_the_voices(client: httpx.AsyncClient) -> None:
 def test_engine_arguments_are_checked(engine_args: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match="there are: cpu-threads, device"):
         _Options.parse(engine_args)
+
+
+@pytest.mark.parametrize("sentence", ["a" * 3 * MAX_PHONEMES, "zˈiəɹoʊ " * 400, "short", " "])
+def test_no_breath_is_too_long(sentence: str) -> None:
+    breaths = list(_breaths(list(sentence)))
+    assert max(map(len, breaths)) <= MAX_PHONEMES
+    assert "".join(map("".join, breaths)) == sentence
+    assert all(breath[0] == " " for breath in breaths[1:]) or " " not in sentence
 
 
 def test_engine_arguments() -> None:
