@@ -1,0 +1,96 @@
+"""A piece of work gets its answer, whatever dies in between, and never takes the place of a person's request."""
+
+import asyncio
+
+import pytest
+
+from api.submit import json_job
+from api.work import dispatch
+from api.work.dispatch import Dispatcher
+from familyai import keys
+from familyai.errors import EngineFailed
+from familyai.frame import Failed
+from familyai.job import Job, Priority
+from familyai.jobs import State
+from routing.resolve import resolve
+from tests.api.support import ScriptedWorker, Served, until
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "FIRST_DELAY_S", 0.01)
+    monkeypatch.setattr("api.watch.INTERVAL_S", 0.05)
+
+
+def make(served: Served) -> Job:
+    target = resolve("chat", served.front.profile)
+    return json_job(served.front, "/v1/chat/completions", "ada", target, {"messages": []}, priority=Priority.BATCH)
+
+
+async def test_an_answer_whatever_its_status(served: Served, worker: ScriptedWorker) -> None:
+    running = asyncio.create_task(Dispatcher(served.front).run("chat", lambda: make(served)))
+    await worker.answer(await worker.take(), b"half ", b"and half", status=422)
+    answer = await running
+    assert (answer.status, answer.body) == (422, b"half and half")
+
+
+async def test_no_more_at_once_than_the_model_has_slots(served: Served, worker: ScriptedWorker) -> None:
+    dispatcher = Dispatcher(served.front)
+    slots = served.front.profile.model("chat").slots
+    running = [asyncio.create_task(dispatcher.run("chat", lambda: make(served))) for _ in range(slots + 3)]
+
+    async def on_the_lane() -> int:
+        return int(await served.front.redis.llen(keys.lane("chat", Priority.BATCH)))
+
+    async def full() -> bool:
+        return await on_the_lane() == slots
+
+    await until(full, "as many as there are slots")
+    for _ in range(len(running)):
+        claim = await worker.take()
+        assert len(served.front.replies.all()) <= slots
+        await worker.answer(claim, b"{}")
+    assert [answer.status for answer in await asyncio.gather(*running)] == [200] * len(running)
+
+
+async def die(served: Served, worker: ScriptedWorker) -> None:
+    """Takes a job as a worker that is never heard of again."""
+    ghost = ScriptedWorker(worker.redis, id="ghost")
+    claim = await ghost.take()
+    await ghost.start(claim)
+
+
+async def test_a_worker_s_death_is_no_end(served: Served, worker: ScriptedWorker) -> None:
+    running = asyncio.create_task(Dispatcher(served.front).run("chat", lambda: make(served)))
+    for _ in range(2):
+        await die(served, worker)
+    await worker.answer(await worker.take(), b"at last")
+    assert (await running).body == b"at last"
+
+
+async def test_what_kills_one_worker_after_the_other_is_given_up(served: Served, worker: ScriptedWorker) -> None:
+    running = asyncio.create_task(Dispatcher(served.front).run("chat", lambda: make(served)))
+    for _ in range(dispatch.MOST_DEATHS):
+        await die(served, worker)
+    with pytest.raises(EngineFailed, match="workers died"):
+        await running
+
+
+async def test_what_the_engine_cannot_do_is_not_tried_again(served: Served, worker: ScriptedWorker) -> None:
+    running = asyncio.create_task(Dispatcher(served.front).run("chat", lambda: make(served)))
+    claim = await worker.take()
+    await worker.say(claim, Failed(claim.job.id, 1, 0, "engine_failed", "The engine failed."))
+    with pytest.raises(EngineFailed, match="engine failed"):
+        await running
+
+
+async def test_cancelled_work_is_withdrawn(served: Served, worker: ScriptedWorker) -> None:
+    running = asyncio.create_task(Dispatcher(served.front).run("chat", lambda: make(served)))
+    claim = await worker.take()
+    running.cancel()
+
+    async def cancelled() -> bool:
+        (record,) = await served.front.jobs.records([claim.job.id])
+        return record.state is State.CANCELLED
+
+    await until(cancelled, "the job is cancelled")
