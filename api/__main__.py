@@ -43,10 +43,10 @@ def main() -> None:
         if not settings.broker_url.get_secret_value():
             raise ConfigurationError("FAMILYAI_BROKER_URL is not set: `familyai up` starts a broker and sets it")
         profile = load_profile(settings.catalogue, settings.profile)
+        app = create_app(settings, profile)
     except ConfigurationError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
-    app = create_app(settings, profile)
     config = uvicorn.Config(
         app,
         host=settings.host,

@@ -6,7 +6,7 @@ import secrets
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 
 from api.metrics import Metrics
 from api.replies import ReplyHub
+from api.signing import load_secret
 from api.sweep import Sweeper
 from api.watch import Watch
 from api.withdraw import Withdrawals
@@ -48,6 +49,7 @@ class Front:
     watch: Watch
     sweeper: Sweeper
     metrics: Metrics
+    webhook_secret: str = field(repr=False)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -78,7 +80,7 @@ def end_process() -> None:
 
 
 def build_front(settings: Settings, profile: Profile) -> Front:
-    """Connects nothing yet."""
+    """Connects nothing yet. Raises ConfigurationError for a secret that is none."""
     url = settings.broker_url.get_secret_value()
     redis = connect(url)
     front_id = f"front-{secrets.token_hex(8)}"
@@ -100,6 +102,7 @@ def build_front(settings: Settings, profile: Profile) -> Front:
         watch=Watch(replies, withdrawals, jobs, registry, profile.limits),
         sweeper=Sweeper(blobs, redis, profile.limits.record_ttl_s),
         metrics=Metrics(),
+        webhook_secret=load_secret(settings) if profile.limits.webhook_hosts else "",
     )
 
 
