@@ -5,6 +5,7 @@ import math
 from typing import cast
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -19,6 +20,7 @@ log = logging.getLogger(__name__)
 def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestError, on_request_error)
     app.add_exception_handler(HTTPException, on_http_exception)
+    app.add_exception_handler(RequestValidationError, on_wrong_parameter)
     app.add_exception_handler(ClientDisconnect, on_client_disconnect)
     app.add_exception_handler(Exception, on_bug)
 
@@ -37,6 +39,13 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
         )
     failure = BadRequest(raised.detail, code="method_not_allowed" if raised.status_code == 405 else None)
     return refusal(request, failure, status=raised.status_code, headers=dict(raised.headers or {}))
+
+
+async def on_wrong_parameter(request: Request, error: Exception) -> Response:
+    """FastAPI's own, of a query's parameters: it would be 422 and an envelope of another kind."""
+    problem = cast(RequestValidationError, error).errors()[0]
+    name = str(problem["loc"][-1])
+    return refusal(request, BadRequest(f"`{name}`: {problem['msg']}", param=name, code="invalid_value"))
 
 
 async def on_client_disconnect(request: Request, error: Exception) -> Response:
