@@ -118,6 +118,18 @@ class TranscriptionForm(BaseModel):
     stream: bool = Field(False, description="Send the text as server-sent events while it is recognised.")
 
 
+class FileForm(BaseModel):
+    file: bytes = Field(description="The file.", json_schema_extra={"format": "binary"})
+    purpose: str = Field(
+        description="`batch` for what `/v1/batches` reads, `transcription` for recordings; "
+        "`assistants`, `fine-tune`, `vision`, `user_data` and `evals` as at OpenAI."
+    )
+    anchor: str | None = Field(None, alias="expires_after[anchor]", description="`created_at`.")
+    seconds: int | None = Field(
+        None, alias="expires_after[seconds]", ge=3600, le=2592000, description="How long after that it is kept."
+    )
+
+
 class Problem(BaseModel):
     message: str = Field(description="What is wrong, for a person.")
     type: str = Field(description="`invalid_request_error`, `server_error` or `service_unavailable`.")
