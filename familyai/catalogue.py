@@ -76,6 +76,11 @@ class Model(_Frozen):
         """Whether the weights ship as GGUF, which is converted once, into the home, before anything loads it."""
         return self.wheel_file is not None and self.wheel_file.endswith(".gguf")
 
+    @property
+    def places(self) -> int:
+        """Jobs that a worker takes at once: `slots` for everything, and the reserve for what is not batch work."""
+        return self.slots + self.reserve_slots
+
 
 class ServedBy(_Frozen):
     """A queue name without a model of its own: its requests go to another queue."""

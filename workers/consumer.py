@@ -1,4 +1,4 @@
-"""The Celery side of a worker: takes jobs off the model's queue, as many at a time as the model has slots."""
+"""The Celery side of a worker: takes jobs off the model's queue, as many at a time as the model has places."""
 
 import logging
 from typing import Any
@@ -12,7 +12,7 @@ from workers.host import Host
 log = logging.getLogger(__name__)
 
 
-def make_worker(broker_url: str, host: Host, slots: int) -> Worker:
+def make_worker(broker_url: str, host: Host, places: int) -> Worker:
     """A worker whose pool threads do nothing but wait for the engine's loop. `start()` blocks until SIGTERM or SIGINT.
 
     Both stop it warmly: no new jobs, the running ones finish, everything acknowledged.
@@ -27,7 +27,7 @@ def make_worker(broker_url: str, host: Host, slots: int) -> Worker:
     return app.Worker(
         hostname=host.worker,
         pool_cls="threads",
-        concurrency=slots,
+        concurrency=places,
         task_events=True,
         without_mingle=True,
         without_gossip=True,

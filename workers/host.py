@@ -105,7 +105,7 @@ class Host:
         self._registry = WorkerRegistry(redis)
         self._server = Server(self.queue, self.worker, wire, blobs, jobs, engine)
         self._pulse = pulse = Pulse(
-            self.queue, self.worker, model.slots, self._server, engine, jobs, self._registry, self._is_dead
+            self.queue, self.worker, model.places, self._server, engine, jobs, self._registry, self._is_dead
         )
         self._start(self._server.outbox.run(), pulse.control(broker_url).run(), pulse.run())
         settle_heap()

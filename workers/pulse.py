@@ -16,7 +16,7 @@ from workers.serve import Server
 log = logging.getLogger(__name__)
 
 STUCK_BEATS = 30
-"""So many beats in a row with messages on the queue and a slot free, and the consumer counts as stuck."""
+"""So many beats in a row with messages on the queue and a place free, and the consumer counts as stuck."""
 
 
 class Pulse:
@@ -29,7 +29,7 @@ class Pulse:
         self,
         queue: str,
         worker: str,
-        slots: int,
+        places: int,
         server: Server,
         engine: Engine,
         jobs: JobStore,
@@ -38,7 +38,7 @@ class Pulse:
     ) -> None:
         self._queue = queue
         self._worker = worker
-        self._slots = slots
+        self._places = places
         self._idle_beats = 0
         self._draining = False
         self._server = server
@@ -76,6 +76,6 @@ class Pulse:
         for job_id, record in zip(running, await self._jobs.renew(running), strict=True):
             if record.state in (State.CANCELLED, None):
                 self._server.abandon(job_id)
-        has_room = not self._draining and len(running) < self._slots
+        has_room = not self._draining and len(running) < self._places
         stands_idle = has_room and await self._jobs.queued(self._queue) > 0
         self._idle_beats = self._idle_beats + 1 if stands_idle else 0
