@@ -71,11 +71,6 @@ def proxy_environment(environment: Mapping[str, str], env_file: Path) -> dict[st
     return {name: value for name, value in found.items() if value}
 
 
-def whisper_name(model: str) -> str:
-    """What faster-whisper calls a model: `openai/whisper-small` is `small`, and it knows where the conversion lies."""
-    return model.removeprefix("openai/whisper-")
-
-
 def voices_to_pull(model: Model) -> list[str]:
     """The repository's voices that the catalogue names, each once; the one in the wheel is there already."""
     installed = Path(model.wheel_file or "").stem
@@ -176,7 +171,9 @@ def _fetch_repository(model: Model) -> None:
 def _fetch_whisper(model: Model) -> None:
     import faster_whisper
 
-    faster_whisper.download_model(whisper_name(model.model), revision=model.revision)
+    from workers.engines.whisper import hub_name
+
+    faster_whisper.download_model(hub_name(model.model), revision=model.revision)
 
 
 def _fetch_voices(model: Model, folder: Path) -> None:
