@@ -38,8 +38,8 @@ log = logging.getLogger(__name__)
 
 SILENCE_S = 0.1
 """What is heard of a text without a sound."""
-MAX_PHONEMES = 500
-"""What is spoken at once at most; an ordinary sentence of the greatest length has about half."""
+MAX_PHONEMES = 300
+"""What is spoken at once at most: about 20 s. An ordinary sentence of the greatest length stays below it."""
 EVENT_BYTES = 24 * 1024
 """Audio per event of a stream of events, so that clients which read lines need not hold long ones."""
 
