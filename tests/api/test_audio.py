@@ -19,7 +19,11 @@ from tests.api.support import PROFILE, ScriptedWorker, Served, until
 
 ASR = {"model": "org/whisper", "engine": "whisper", "memory_gb": 1, "slots": 2, "tasks": ["transcribe"]}
 TTS = {
-    "model": "org/piper", "engine": "piper", "memory_gb": 1, "slots": 2, "tasks": ["speak"],
+    "model": "org/piper",
+    "engine": "piper",
+    "memory_gb": 1,
+    "slots": 2,
+    "tasks": ["speak"],
     "voices": {"alloy": "en_US-joe-medium"},
 }
 TRANSCRIBE, TRANSLATE = "/v1/audio/transcriptions", "/v1/audio/translations"
