@@ -19,6 +19,7 @@ from api.sweep import Sweeper
 from api.watch import Watch
 from api.withdraw import Withdrawals
 from familyai import cancel
+from familyai.batches import BatchStore
 from familyai.blobs import BlobStore
 from familyai.broker import connect
 from familyai.catalogue import Profile
@@ -43,6 +44,7 @@ class Front:
     registry: WorkerRegistry
     members: MemberStore
     files: FileStore
+    batches: BatchStore
     blobs: BlobStore
     replies: ReplyHub
     withdrawals: Withdrawals
@@ -96,6 +98,7 @@ def build_front(settings: Settings, profile: Profile) -> Front:
         registry=registry,
         members=MemberStore(redis),
         files=FileStore(redis),
+        batches=BatchStore(redis, profile.limits.retention_h * 3600),
         blobs=blobs,
         replies=replies,
         withdrawals=withdrawals,

@@ -25,10 +25,11 @@ from api.schemas import (
 )
 from api.submit import json_job, route_path
 from familyai.catalogue import Task
+from familyai.job import Job, Priority
 from familyai.members import Member
 from routing.admit import admit
 from routing.messages import check_conversation, check_message_request
-from routing.resolve import default_name, resolve
+from routing.resolve import Target, default_name, resolve
 
 router = APIRouter(prefix="/v1")
 
@@ -54,11 +55,36 @@ _OPENAI = _answers(_JSON_OR_EVENTS)
 _ANTHROPIC = _answers(_JSON_OR_EVENTS, envelope=AnthropicEnvelope)
 
 
+Check = Callable[[dict[str, Any]], None]
+"""Refuses what an endpoint's bodies must not be."""
+
+
+def anything(body: dict[str, Any]) -> None:
+    """Refuses nothing."""
+
+
+def admitted_job(
+    front: Front,
+    path: str,
+    member: str,
+    body: dict[str, Any],
+    task: Task,
+    check: Check = anything,
+    *,
+    accept: str = "*/*",
+    priority: Priority = Priority.INTERACTIVE,
+) -> tuple[Job, Target]:
+    """A body, resolved and admitted. Raises RequestError."""
+    target = resolve(body.get("model") or default_name(task, front.profile), front.profile)
+    check(body)
+    width = admit(body, task, target, front.profile)
+    return json_job(front, path, member, target, body, width=width, accept=accept, priority=priority), target
+
+
 class Answering:
     """A dependency: the request, authenticated, read, resolved and admitted, as the response that will answer it."""
 
-    def __init__(self, task: Task, check: Callable[[dict[str, Any]], None] = lambda body: None) -> None:
-        """`check` refuses what this endpoint's bodies must not be."""
+    def __init__(self, task: Task, check: Check = anything) -> None:
         self._task = task
         self._check = check
 
@@ -69,12 +95,9 @@ class Answering:
         return await asyncio.to_thread(self._relay, request, front, member, data)
 
     def _relay(self, request: Request, front: Front, member: Member, data: bytes) -> Relay:
-        body = parse(data)
-        target = resolve(body.get("model") or default_name(self._task, front.profile), front.profile)
-        self._check(body)
-        width = admit(body, self._task, target, front.profile)
         accept = request.headers.get("accept", "*/*")
-        job = json_job(front, route_path(request), member.name, target, body, width=width, accept=accept)
+        path = route_path(request)
+        job, target = admitted_job(front, path, member.name, parse(data), self._task, self._check, accept=accept)
         return Relay(front, job, Answer(job, target.queue, dialect_of(job.path)))
 
 

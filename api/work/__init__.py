@@ -5,14 +5,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from api.front import Front
+from api.work.batches import BatchDriver
 from api.work.dispatch import Dispatcher
 from api.work.leader import Kind, Leader
 from familyai import cancel
+from familyai.batches import KIND as BATCH
 
 
 def kinds(front: Front, dispatcher: Dispatcher) -> dict[str, Kind]:
     """By the prefix of their entries in `familyai:work`."""
-    return {}
+    return {BATCH: BatchDriver(front, dispatcher).kind}
 
 
 @asynccontextmanager
