@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from familyai.cli import console, stack
-from familyai.cli.console import out, own_command
-from familyai.errors import FamilyAIError
+from familyai.cli.api import ApiFailed, api_message, key_of, nobody, something_else
+from familyai.cli.console import out
 from familyai.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -17,10 +17,6 @@ _CONTROL = dict.fromkeys(code for code in (*range(32), *range(127, 160)) if chr(
 HELP = "Ctrl-C stops an answer, /new starts over, /help shows this, and /quit, exit, quit or Ctrl-D leaves."
 QUIT = ("/quit", "/exit", "quit", "exit")
 INTERRUPTED = 130
-
-
-class ChatFailed(FamilyAIError):
-    """The API's own message, or why there is no API to ask."""
 
 
 class Conversation:
@@ -38,7 +34,7 @@ class Conversation:
     def say(self, text: str) -> bool:
         """Prints the answer; False when Ctrl-C ended it, and what came is kept.
 
-        Raises ChatFailed, and then forgets the question.
+        Raises ApiFailed, and then forgets the question.
         """
         self._history.append({"role": "user", "content": text})
         answer: list[str] = []
@@ -50,7 +46,7 @@ class Conversation:
         except KeyboardInterrupt:
             whole = False
             out.print(" …", end="")
-        except ChatFailed:
+        except ApiFailed:
             self._history.pop()
             raise
         finally:
@@ -75,24 +71,19 @@ class Conversation:
                     if choice.delta.content:
                         yield choice.delta.content
         except openai.APIConnectionError as error:
-            raise ChatFailed(
-                f"nobody answers at {self._client.base_url}; start FamilyAI with: {own_command()} up"
-            ) from error
+            raise nobody(str(self._client.base_url)) from error
         except openai.APIStatusError as error:
             words = api_message(error.body)
-            raise ChatFailed(words) if words else self._something_else(error.status_code) from error
+            raise ApiFailed(words) if words else self._something_else(error.status_code) from error
         except openai.APIError as error:
-            raise ChatFailed(api_message(error.body) or error.message) from error
+            raise ApiFailed(api_message(error.body) or error.message) from error
 
-    def _something_else(self, status: int) -> ChatFailed:
-        return ChatFailed(
-            f"something else than FamilyAI answers at {self._client.base_url} (status {status}); "
-            "FAMILYAI_URL says where FamilyAI is"
-        )
+    def _something_else(self, status: int) -> ApiFailed:
+        return something_else(str(self._client.base_url), status)
 
 
 def chat(text: str | None, model: str, system: str | None, max_tokens: int) -> int:
-    """The exit code. Raises ChatFailed."""
+    """The exit code. Raises ApiFailed."""
     conversation = Conversation(_client(load_settings()), model, system, max_tokens)
     if text is not None:
         return 0 if conversation.say(text) else INTERRUPTED
@@ -100,13 +91,6 @@ def chat(text: str | None, model: str, system: str | None, max_tokens: int) -> i
     while (line := _ask()) is not None:
         _take(conversation, line.strip())
     return 0
-
-
-def api_message(body: object) -> str | None:
-    """The message in OpenAI's error envelope, with or without its outer `error`."""
-    inner = body.get("error", body) if isinstance(body, dict) else None
-    message = inner.get("message") if isinstance(inner, dict) else None
-    return message if isinstance(message, str) else None
 
 
 def _after_thinking(pieces: Iterator[str]) -> Iterator[str]:
@@ -140,20 +124,17 @@ def _take(conversation: Conversation, line: str) -> None:
     elif line:
         try:
             conversation.say(line)
-        except ChatFailed as error:
+        except ApiFailed as error:
             out.print(f"[red]{error}[/]", soft_wrap=True)
 
 
 def _client(settings: Settings) -> "OpenAI":
     import openai
 
-    key = settings.api_key.get_secret_value()
-    if not key:
-        raise ChatFailed(f"no key: start FamilyAI with {own_command()} up, or set FAMILYAI_URL and FAMILYAI_API_KEY")
     here = stack.is_loopback(urlsplit(settings.client_url).hostname or "")
     return openai.OpenAI(
         base_url=f"{settings.client_url}/v1",
-        api_key=key,
+        api_key=key_of(settings),
         max_retries=0,
         http_client=openai.DefaultHttpxClient(trust_env=not here),  # no proxy between this machine and itself
     )

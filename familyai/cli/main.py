@@ -2,6 +2,7 @@
 
 import sys
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -125,6 +126,76 @@ def chat(
     from familyai.cli import chat as command
 
     raise typer.Exit(command.chat(text, model, system, max_tokens))
+
+
+@app.command(cls=Command)
+def transcribe(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Recordings; of a folder, those that lie in it.", metavar="FILES", show_default=False),
+    ] = None,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format", help="txt, srt, vtt or json; several with commas.", metavar="NAME", show_default="txt"
+        ),
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder of the results: this one; with --watch, the watched.", metavar="DIR"),
+    ] = None,
+    language: Annotated[
+        str | None, typer.Option(help="The language spoken, as de or german; else it is recognised.", metavar="NAME")
+    ] = None,
+    words: Annotated[bool, Flag("--words", help="Say in json when each word is spoken.")] = False,
+    model: Annotated[str | None, typer.Option(help="A queue, an alias or a model's name.")] = None,
+    watch: Annotated[bool, Flag("--watch", help="Stay, and transcribe whatever comes into the folders.")] = False,
+    job: Annotated[str | None, typer.Option(help="Come back to a job begun earlier.", metavar="ID")] = None,
+    cancel: Annotated[bool, Flag("--cancel", help="With --job: end it.")] = False,
+) -> None:
+    """Turn recordings into text or subtitles: DIR/NAME.txt for NAME.m4a. Older results are overwritten.
+
+    Exit code 1 when a recording failed; the others have their results. Ctrl-C leaves the work running and says how to
+    come back to it.
+    """
+    if bool(files) == bool(job) or (cancel and not job) or (watch and not files):
+        raise typer.BadParameter("give recordings, or --job ID (--cancel is for a job, --watch for folders)")
+    from familyai.cli import transcribe as command
+    from familyai.cli import watch as watching
+
+    if job:
+        raise typer.Exit(command.cancel(job) if cancel else command.come_back(job, folder or Path()))
+    wanted = command.Wanted(_formats(formats or ["txt"], command.FORMATS), language, words, model)
+    if watch:
+        raise typer.Exit(watching.watch(files or [], folder, wanted))
+    raise typer.Exit(command.transcribe(files or [], folder or Path(), wanted))
+
+
+def _formats(given: list[str], known: tuple[str, ...]) -> tuple[str, ...]:
+    names = [name.strip().lower() for names in given for name in names.split(",")]
+    if unknown := [name for name in names if name not in known]:
+        raise typer.BadParameter(f"'{unknown[0]}' is not one of {', '.join(known)}", param_hint="--format")
+    return tuple(dict.fromkeys(names))
+
+
+@app.command(cls=Command)
+def speak(
+    text: Annotated[
+        str | None, typer.Argument(help="What to say; - or none of it: what comes in.", show_default=False)
+    ] = None,
+    path: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="mp3, opus, ogg, aac, flac, wav or pcm by its ending.", metavar="FILE"),
+    ] = None,
+    voice: Annotated[str | None, typer.Option(help="One of --voices; else the household's.", metavar="NAME")] = None,
+    speed: Annotated[float, typer.Option(min=0.25, max=4, help="2 is twice as fast.")] = 1.0,
+    model: Annotated[str | None, typer.Option(help="A queue, an alias or a model's name.")] = None,
+    voices: Annotated[bool, Flag("--voices", help="List the voices and leave.")] = False,
+) -> None:
+    """Speak a text into a file, or without -o as mp3 into a pipe."""
+    from familyai.cli import speak as command
+
+    raise typer.Exit(command.voices() if voices else command.speak(text, path, voice, speed, model))
 
 
 @members.command("add", cls=Command)

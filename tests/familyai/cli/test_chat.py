@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from familyai.cli import chat, console
+from familyai.cli.api import ApiFailed, api_message
 from familyai.settings import Settings
 
 OK = [b'data: {"choices":[{"index":0,"delta":{"content":"%s"}}]}\n\n' % word for word in (b"Pa", b"ris\\u001b[2J")]
@@ -91,13 +92,13 @@ def test_a_cut_answer_says_so_beside_it(front: Front, capsys: pytest.CaptureFixt
 
 def test_the_apis_own_message_is_the_error(front: Front) -> None:
     front.scripts = [(404, [ERROR])]
-    with pytest.raises(chat.ChatFailed, match=r"^there is no model$"):
+    with pytest.raises(ApiFailed, match=r"^there is no model$"):
         chat.chat("Hello", "nope", None, 64)
 
 
 def test_an_error_in_the_stream_is_one_too(front: Front, capsys: pytest.CaptureFixture[str]) -> None:
     front.scripts = [(200, [OK[0], b'data: {"error":{"message":"the worker died"}}\n\n'])]
-    with pytest.raises(chat.ChatFailed, match="the worker died"):
+    with pytest.raises(ApiFailed, match="the worker died"):
         chat.chat("Hello", "auto", None, 64)
     assert capsys.readouterr().out == "Pa\n"
 
@@ -171,7 +172,7 @@ def test_words_that_help(
 def test_something_else_answers(front: Front, status: int) -> None:
     front.types = {status: "text/html"}
     front.scripts = [(status, [b"<html>It works!</html>"])]
-    with pytest.raises(chat.ChatFailed, match=rf"something else .* at {front.url}/v1/ \(status {status}\)"):
+    with pytest.raises(ApiFailed, match=rf"something else .* at {front.url}/v1/ \(status {status}\)"):
         chat.chat("Hello", "auto", None, 64)
 
 
@@ -185,16 +186,16 @@ def test_the_spinner_is_for_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_nobody_there(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chat, "load_settings", lambda: Settings(url="http://127.0.0.1:9", api_key="fai-k"))
-    with pytest.raises(chat.ChatFailed, match=r"nobody answers at http://127\.0\.0\.1:9/v1/; .*familyai up"):
+    with pytest.raises(ApiFailed, match=r"nobody answers at http://127\.0\.0\.1:9/v1/; .*familyai up"):
         chat.chat("Hello", "auto", None, 64)
 
 
 def test_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chat, "load_settings", lambda: Settings(api_key=""))
-    with pytest.raises(chat.ChatFailed, match="familyai up"):
+    with pytest.raises(ApiFailed, match="familyai up"):
         chat.chat("Hello", "auto", None, 64)
 
 
 @pytest.mark.parametrize("body", [None, "text", {}, {"error": "text"}, {"message": 3}])
 def test_a_body_without_a_message(body: object) -> None:
-    assert chat.api_message(body) is None
+    assert api_message(body) is None

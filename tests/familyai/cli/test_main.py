@@ -21,6 +21,8 @@ COMMANDS = [
     "status",
     "doctor",
     "chat",
+    "transcribe",
+    "speak",
     "member",
     "member add",
     "member list",

@@ -1,0 +1,77 @@
+"""How far recordings are: a bar for each under way, and one for all; off a terminal only a line per finished one."""
+
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.text import Text
+
+from familyai.cli import console
+from familyai.cli.console import duration
+from familyai.cli.follow import Job
+
+_CONTROL = dict.fromkeys((*range(32), *range(127, 160)))
+_LONGEST = 40
+
+
+class Bars:
+    """On a terminal in place. Lines said meanwhile stand above."""
+
+    def __init__(self) -> None:
+        name = TextColumn("{task.description}", markup=False)
+        note = TextColumn("{task.fields[note]}", markup=False, style="dim")
+        percent = TextColumn("{task.percentage:>3.0f} %")
+        self._progress = Progress(
+            name, BarColumn(), percent, note, console=console.out, transient=True, disable=not console.out.is_terminal
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> "Bars":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def say(self, words: str, style: str = "") -> None:
+        """A line that stays."""
+        console.out.print(Text(words.translate(_CONTROL), style=style), soft_wrap=True)
+
+    def complain(self, words: str) -> None:
+        """The same, on stderr."""
+        self._beside(words, "red")
+
+    def advise(self, words: str) -> None:
+        """What to do next, on stderr."""
+        self._beside(words, "")
+
+    def _beside(self, words: str, style: str) -> None:
+        self._progress.stop()  # two consoles that write at once would mix
+        console.err.print(Text(words.translate(_CONTROL), style=style), soft_wrap=True)
+        self._progress.start()
+
+    def show(self, key: str, name: str, done: float, total: float | None, note: str = "") -> None:
+        """The bar of this key; a moving one while nobody knows the total."""
+        if key not in self._tasks:
+            self._tasks[key] = self._progress.add_task(short(name), note=note)
+        self._progress.update(self._tasks[key], completed=done, total=total, note=note)
+
+    def hide(self, key: str) -> None:
+        if (task := self._tasks.pop(key, None)) is not None:
+            self._progress.remove_task(task)
+
+    def show_job(self, job: Job) -> None:
+        """A bar for each recording under way, and the last for all of them."""
+        self.hide("all")
+        for file in job.files:
+            if file.status in ("preparing", "running"):
+                self.show(f"file {file.index}", file.name, file.done_s, file.duration_s, file.status)
+            else:
+                self.hide(f"file {file.index}")
+        over = sum(file.is_over for file in job.files)
+        eta_s = job.progress.eta_s
+        note = f"{over} of {len(job.files)}" + (f", {duration(eta_s)} to go" if eta_s is not None else "")
+        self.show("all", "all", job.progress.done_s, job.progress.total_s, note)
+
+
+def short(name: str) -> str:
+    """A file's name as a terminal may show it."""
+    shown = name.translate(_CONTROL)
+    return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 1]}…"
