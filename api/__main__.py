@@ -26,12 +26,13 @@ class FrontServer(uvicorn.Server):
 
     def __init__(self, app: FastAPI, config: uvicorn.Config, drain_s: float) -> None:
         super().__init__(config)
-        self._replies = app.state.front.replies
+        self._front = app.state.front
         self._drain_s = drain_s
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         stopping = Unavailable("this server is stopping; try again in a moment", code="stopping", retry_after_s=5)
-        asyncio.get_running_loop().call_later(self._drain_s, self._replies.fail_all, stopping)
+        asyncio.get_running_loop().call_later(self._drain_s, self._front.replies.fail_all, stopping)
+        self._front.stopping.set()
         await super().shutdown(sockets)
 
 

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from api import audio, batches, files, generate, handlers, health, models
+from api import audio, batches, files, generate, handlers, health, models, transcriptions
 from api.front import build_front
 from api.metrics import Measured
 from api.voices import Voices
@@ -45,6 +45,6 @@ def create_app(settings: Settings, profile: Profile) -> FastAPI:
     app.state.voices = Voices()
     app.add_middleware(Measured, metrics=front.metrics)
     handlers.install(app)
-    for module in (generate, audio, files, batches, models, health):
+    for module in (generate, audio, files, batches, transcriptions, models, health):
         app.include_router(module.router)
     return app

@@ -52,6 +52,8 @@ class Front:
     sweeper: Sweeper
     metrics: Metrics
     webhook_secret: str = field(repr=False)
+    broker_url: str = field(repr=False)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -105,6 +107,7 @@ def build_front(settings: Settings, profile: Profile) -> Front:
         watch=Watch(replies, withdrawals, jobs, registry, profile.limits),
         sweeper=Sweeper(blobs, redis, profile.limits.record_ttl_s),
         metrics=Metrics(),
+        broker_url=url,
         webhook_secret=load_secret(settings) if profile.limits.webhook_hosts else "",
     )
 

@@ -8,13 +8,16 @@ from api.front import Front
 from api.work.batches import BatchDriver
 from api.work.dispatch import Dispatcher
 from api.work.leader import Kind, Leader
+from api.work.transcriptions import Transcriptions
 from familyai import cancel
 from familyai.batches import KIND as BATCH
+from familyai.transcriptions import KIND, WEBHOOK
 
 
 def kinds(front: Front, dispatcher: Dispatcher) -> dict[str, Kind]:
     """By the prefix of their entries in `familyai:work`."""
-    return {BATCH: BatchDriver(front, dispatcher).kind}
+    transcriptions = Transcriptions(front, dispatcher)
+    return {BATCH: BatchDriver(front, dispatcher).kind, KIND: transcriptions.jobs, WEBHOOK: transcriptions.webhooks}
 
 
 @asynccontextmanager
