@@ -55,7 +55,11 @@ class Options(BaseModel):
     num_workers: int = Field(0, alias="num-workers", ge=0)
 
     def completed(self, model: Model) -> "Options":
-        """With what fits the device where nothing was said: on a CPU, windows heard together gain nothing."""
+        """With what fits the device where nothing was said.
+
+        On a CPU one window at a time: the first words come soonest, and jobs side by side use the cores at least as
+        well as one job's batch does (`scripts/bench_speech.py`).
+        """
         is_cuda = self.device != "cpu"
         return Options.model_construct(
             device=self.device,
