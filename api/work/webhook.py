@@ -88,8 +88,8 @@ async def deliver(
     Never raises for what the network or the receiver does. Cancelling it ends it; delivering again with the same
     `event_id` is harmless to a receiver that keeps to the standard.
     """
-    verify = verify or await asyncio.to_thread(httpx.create_ssl_context, trust_env=False)  # reads many certificates
-    sender = _Sender(url, orjson.dumps(event), event_id, secret, hosts, resolve or addresses, verify)
+    context = verify or await asyncio.to_thread(_certificates)
+    sender = _Sender(url, orjson.dumps(event), event_id, secret, hosts, resolve or addresses, context)
     failure = _Failure("not_tried")
     for tries, delay_s in enumerate(SCHEDULE_S, start=1):
         await sleep(delay_s)
@@ -105,6 +105,11 @@ async def deliver(
         if failure.is_final:
             break
     return Delivery(None, tries, failure.error)
+
+
+def _certificates() -> SSLContext:
+    """Of those that the world trusts: hundreds, so not to be read on an event loop."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 class _Sender:
