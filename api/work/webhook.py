@@ -88,7 +88,7 @@ async def deliver(
     Never raises for what the network or the receiver does. Cancelling it ends it; delivering again with the same
     `event_id` is harmless to a receiver that keeps to the standard.
     """
-    context = verify or await asyncio.to_thread(_certificates)
+    context = verify if verify is not None else await asyncio.to_thread(_certificates)
     sender = _Sender(url, orjson.dumps(event), event_id, secret, hosts, resolve or addresses, context)
     failure = _Failure("not_tried")
     for tries, delay_s in enumerate(SCHEDULE_S, start=1):
