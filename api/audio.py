@@ -16,7 +16,7 @@ from api.generate import HEADERS, Answering
 from api.multipart import Form, stored_form
 from api.relay import Relay
 from api.schemas import SpeechRequest, TranscriptionForm, form_body, json_body, refusals
-from api.submit import form_job, route_path
+from api.submit import client_fields, form_job, route_path
 from api.voices import CurrentVoices
 from familyai.catalogue import Profile, Task
 from familyai.errors import BadRequest
@@ -45,8 +45,9 @@ async def transcribing(request: Request, front: CurrentFront, member: CurrentMem
     files = frozenset({"file"})
     async with stored_form(request, front.blobs, limit_bytes, files, lambda: own_blob(job_id)) as form:
         target = _target(form, front.profile)
+        fields = client_fields(form.fields)
         audio = Blob(own_blob(job_id), 0, form.uploads[0].size_bytes)
-        job = form_job(front, route_path(request), member.name, target, form.fields, audio, job_id=job_id)
+        job = form_job(front, route_path(request), member.name, target, fields, audio, job_id=job_id)
         return Relay(front, job, Answer(job, target.queue, Dialect.OPENAI))
 
 

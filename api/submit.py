@@ -58,6 +58,11 @@ def json_job(
     )
 
 
+def client_fields(fields: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """A client's form fields without what only we may say: that a recording was cut already, and is short."""
+    return [(name, value) for name, value in fields if _FIELD.fullmatch(name) and name not in ("model", "precut")]
+
+
 def form_job(
     front: Front,
     path: str,
@@ -71,8 +76,7 @@ def form_job(
     priority: Priority = Priority.INTERACTIVE,
 ) -> Job:
     """A form with one file, whose bytes are `header` and then what lies in the blob store."""
-    known = [(name, value) for name, value in fields if _FIELD.fullmatch(name) and name != "model"]
-    content_type, head, tail = written([*known, ("model", target.model.model)], "file", "audio")
+    content_type, head, tail = written([*fields, ("model", target.model.model)], "file", "audio")
     return Job(
         id=job_id or new_job_id(),
         queue=target.physical,

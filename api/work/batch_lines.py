@@ -11,7 +11,7 @@ from api.call import Answered
 from api.failures import dialect_of, envelope
 from api.front import Front
 from api.generate import Check, admitted_job, anything
-from api.submit import form_job
+from api.submit import client_fields, form_job
 from familyai.batches import Batch, Verdict
 from familyai.catalogue import Profile, Task
 from familyai.errors import BadRequest, InsufficientStorage, RequestError, Unavailable
@@ -58,7 +58,7 @@ async def _transcription(front: Front, batch: Batch, body: dict[str, Any]) -> Jo
     check_task(Task.TRANSCRIBE, target, front.profile)
     if not isinstance(body.get("file"), str):
         raise BadRequest("`file` must be the id of an uploaded recording", param="file", code="missing_file")
-    fields = form_fields({name: value for name, value in body.items() if name not in ("model", "file")})
+    fields = client_fields(form_fields({name: value for name, value in body.items() if name != "file"}))
     with broker_errors():
         file = await front.files.get(body["file"], batch.member)
     audio = Blob(file.blob, 0, file.size_bytes)

@@ -63,7 +63,8 @@ async def nothing_stays(blobs: BlobStore) -> None:
 
 async def test_a_recording_travels_by_reference(served: Served, worker: ScriptedWorker, blobs: BlobStore) -> None:
     sound = bytes(range(256)) * 8000
-    data = {"model": "whisper-1", "timestamp_granularities[]": ["word", "segment"], "prompt": 'Zoë said "hi"\r\n--x'}
+    granularities = {"timestamp_granularities[]": ["word", "segment"]}
+    data = {"model": "whisper-1", **granularities, "prompt": 'Zoë said "hi"\r\n--x', "precut": "true"}
     sent = served.client.post(TRANSCRIBE, files={"file": ('a"\n/../b.mp3', sound)}, data=data)
     asking = asyncio.create_task(sent)
     claim = await listening(worker, "asr").take()

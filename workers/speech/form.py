@@ -26,12 +26,12 @@ def _known_language(word: str) -> str:
 class TranscriptionForm(BaseModel):
     """OpenAI's fields; those for other models (`include[]`, `chunking_strategy`, …) are let pass and mean nothing.
 
-    `precut` and the format `transcript`, which `familyai.transcript` decodes, are for recordings we have cut ourselves.
+    `precut` is for a recording that we have cut ourselves: it is one window. The front lets no client say so.
     """
 
     language: Annotated[str, AfterValidator(_known_language)] | None = None
     prompt: str | None = None
-    response_format: Literal["json", "text", "srt", "verbose_json", "vtt", "transcript"] = "json"
+    response_format: Literal["json", "text", "srt", "verbose_json", "vtt"] = "json"
     temperature: float | None = Field(None, ge=0, le=1)
     timestamp_granularities: list[Literal["word", "segment"]] = []
     stream: bool = False
@@ -77,12 +77,12 @@ def parse(form: FormData) -> TranscriptionForm:
 def _refusal(error: ValidationError) -> BadRequest:
     first = error.errors()[0]
     param = str(first["loc"][0])
-    words = first["msg"].removeprefix("Value error, ").replace(", 'vtt' or 'transcript'", " or 'vtt'")
+    words = first["msg"].removeprefix("Value error, ")
     return BadRequest(f"{param}: {words}", param=param)
 
 
 def _check(asked: TranscriptionForm) -> None:
-    if asked.timestamp_granularities and asked.response_format not in ("verbose_json", "transcript"):
+    if asked.timestamp_granularities and asked.response_format != "verbose_json":
         raise BadRequest(f"{GRANULARITIES} needs response_format 'verbose_json'", param=GRANULARITIES)
     if asked.stream and asked.response_format not in ("json", "text"):
         raise BadRequest("a stream is given as 'json' or 'text' only", param="response_format")
@@ -95,8 +95,6 @@ def answer(spoken: Transcript, asked: TranscriptionForm) -> Response:
             return JSONResponse({"text": transcript.text(spoken), "usage": transcript.usage(spoken.duration)})
         case "verbose_json":
             return JSONResponse(transcript.verbose_json(spoken, words=asked.words, segments=asked.segments))
-        case "transcript":
-            return Response(transcript.encode(spoken), media_type="application/json")
         case "vtt":
             return Response(_ended(transcript.vtt(spoken)), media_type="text/vtt")
         case "srt":
