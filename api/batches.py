@@ -5,7 +5,7 @@ import time
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, WithJsonSchema
 
 from api.auth import CurrentMember
 from api.body import RawBody, parse
@@ -29,6 +29,10 @@ class ExpiresAfter(BaseModel):
     seconds: int = Field(ge=SHORTEST_KEEP_S, le=LONGEST_KEEP_S)
 
 
+_EXPIRES_AFTER = {"anyOf": [ExpiresAfter.model_json_schema(), {"type": "null"}]}
+"""Whole, where pydantic would only refer to it."""
+
+
 class BatchRequest(BaseModel):
     input_file_id: str = Field(description="A file of purpose `batch`: a request on each line, as JSON.")
     endpoint: str = Field(description=f"Where they all go: {', '.join(ENDPOINTS)}.")
@@ -36,7 +40,9 @@ class BatchRequest(BaseModel):
     metadata: dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]] | None = Field(
         None, max_length=16, description="The client's own notes."
     )
-    output_expires_after: ExpiresAfter | None = Field(None, description="When the files it makes are deleted.")
+    output_expires_after: Annotated[ExpiresAfter | None, WithJsonSchema(_EXPIRES_AFTER)] = Field(
+        None, description="When the files it makes are deleted."
+    )
 
 
 class BatchProblem(BaseModel):
@@ -104,7 +110,11 @@ OwnBatch = Annotated[Record, Depends(own_batch)]
 
 @router.post("", summary="Create a batch", responses=refusals(400, 404, 413), openapi_extra=json_body(BatchRequest))
 async def create_batch(front: CurrentFront, member: CurrentMember, data: RawBody) -> BatchObject:
-    """Its requests run beside everybody's, but never before them, and are answered in files."""
+    """Its requests run beside everybody's, but never before them, and are answered in files.
+
+    In a batch of transcriptions, `file` is the id of an uploaded recording. An answer that is no JSON object, such as
+    subtitles, stands in the output as `{"text": ...}`.
+    """
     batch = _batch(_read(data), member.name, front.profile.limits.retention_h * 3600)
     with broker_errors():
         file = await front.files.get(batch.input_file_id, member.name)

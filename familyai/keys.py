@@ -64,7 +64,11 @@ def files(member: str) -> str:
 
 
 def batch(batch_id: str) -> str:
-    """A batch's record."""
+    """A batch's record.
+
+    Fields `batch` (as it was asked for), `status`, `{status}_at` (when it came so far), `total`, `completed`, `failed`,
+    `line:{number}` (how a line that is done came out), `problems`, `output_file_id`, `error_file_id`.
+    """
     return f"familyai:batch:{batch_id}"
 
 

@@ -49,6 +49,13 @@ async def test_there_and_back(served: Served, client: openai.AsyncOpenAI) -> Non
         await client.files.delete(made.id)
 
 
+async def test_a_file_may_be_kept_for_less(client: openai.AsyncOpenAI) -> None:
+    made = await client.files.create(
+        file=b"x", purpose="batch", expires_after={"anchor": "created_at", "seconds": DAY_S}
+    )
+    assert made.expires_at == made.created_at + DAY_S
+
+
 async def test_lists_come_in_pages(client: openai.AsyncOpenAI) -> None:
     made = [await client.files.create(file=(f"{n}.txt", b"x"), purpose="user_data") for n in range(5)]
     odd = await client.files.create(file=("b.jsonl", b"x"), purpose="batch")
