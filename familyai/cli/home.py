@@ -9,7 +9,7 @@
 | `models/`          | converted models, a folder each: `owner--name`                           |
 | `voices/`          | voices for Piper: downloaded ones, and what anybody drops there          |
 | `logs/`            | one log per process; the run before ends in `.1`                         |
-| `*.password`       | made once: the broker's and Flower's                                     |
+| `*.password`       | made once: the broker's, Flower's, and the secret that signs webhooks    |
 | `supervisor.json`  | which processes run, for `status` and `down`                             |
 | `supervisor.lock`  | held by the one supervisor of this home                                  |
 """

@@ -3,10 +3,14 @@
 import base64
 import hashlib
 import hmac
+import re
 import stat
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import openai
 import pytest
 
 from api.signing import load_secret, signed_headers, signing_key
@@ -32,6 +36,24 @@ def test_the_standards_own_example() -> None:
     secret, body = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", b'{"test": 2432232314}'
     headers = signed_headers(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, body)
     assert headers["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+def test_openais_client_takes_it_for_genuine_and_a_changed_body_not() -> None:
+    client = openai.OpenAI(api_key="unused")
+    headers = signed_headers(SECRET, "evt_1", int(time.time()), b'{"a":1}')
+    client.webhooks.verify_signature(b'{"a":1}', headers, secret=SECRET)
+    with pytest.raises(openai.InvalidWebhookSignatureError):
+        client.webhooks.verify_signature(b'{"a":2}', headers, secret=SECRET)
+
+
+def test_so_does_the_documents_own_example() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "speech.md").read_text()
+    (example,) = re.findall(r"```python\n(import base64.*?)```", text, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(example, names)  # noqa: S102 (our own document)
+    headers = signed_headers(SECRET, "evt_1", 1, b"x")
+    assert names["is_genuine"](b"x", headers, SECRET)
+    assert not names["is_genuine"](b"y", headers, SECRET)
 
 
 def test_the_environments_secret_comes_first(tmp_path: Path) -> None:
