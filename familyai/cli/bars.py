@@ -9,6 +9,7 @@ from familyai.cli.follow import Job
 
 _CONTROL = dict.fromkeys((*range(32), *range(127, 160)))
 _LONGEST = 40
+_UNDER_WAY = ("preparing", "running")
 
 
 class Bars:
@@ -50,7 +51,7 @@ class Bars:
     def show(self, key: str, name: str, done: float, total: float | None, note: str = "") -> None:
         """The bar of this key; a moving one while nobody knows the total."""
         if key not in self._tasks:
-            self._tasks[key] = self._progress.add_task(short(name), note=note)
+            self._tasks[key] = self._progress.add_task(short(name), total=total, note=note)
         self._progress.update(self._tasks[key], completed=done, total=total, note=note)
 
     def hide(self, key: str) -> None:
@@ -59,9 +60,10 @@ class Bars:
 
     def show_job(self, job: Job) -> None:
         """A bar for each recording under way, and the last for all of them."""
-        self.hide("all")
+        if any(file.status in _UNDER_WAY and f"file {file.index}" not in self._tasks for file in job.files):
+            self.hide("all")  # and comes again below the new ones
         for file in job.files:
-            if file.status in ("preparing", "running"):
+            if file.status in _UNDER_WAY:
                 self.show(f"file {file.index}", file.name, file.done_s, file.duration_s, file.status)
             else:
                 self.hide(f"file {file.index}")
