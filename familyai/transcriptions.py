@@ -103,11 +103,15 @@ class TranscriptionStore:
 
     async def create(self, order: Order) -> None:
         """The job, its place on the member's list, and the work that it is: all of it happens, or none."""
-        args: list[str | bytes | float] = [order.id, msgspec.json.encode(order), order.created_at_s]
-        await self._create(
-            keys=[keys.transcription(order.id), keys.transcriptions(order.member), keys.WORK],
-            args=[*args, _ms(SAFETY_TTL_S), f"{KIND}:{order.id}"],
-        )
+        args: list[str | bytes | float] = [
+            order.id,
+            msgspec.json.encode(order),
+            order.created_at_s,
+            _ms(SAFETY_TTL_S),
+            f"{KIND}:{order.id}",
+        ]
+        job, listed = keys.transcription(order.id), keys.transcriptions(order.member)
+        await self._create(keys=[job, listed, keys.WORK], args=args)
 
     async def get(self, transcription_id: str, member: str) -> Record:
         """Raises NotFound, for other people's jobs too."""
@@ -144,7 +148,7 @@ class TranscriptionStore:
 
     async def take(self, transcription_id: str, run: str, event: Event, now_s: float) -> bool:
         """From now on only this run may write; the event is that of a job's first run. False when it is over."""
-        args = [event.type, event.data, run, now_s, _ms(SAFETY_TTL_S)]
+        args: list[str | bytes | float] = [event.type, event.data, run, now_s, _ms(SAFETY_TTL_S)]
         return bool(await self._take(keys=_keys(transcription_id), args=args))
 
     async def advance(

@@ -1,13 +1,14 @@
 """An engine that hears what a test has written down: recordings are JSON, of which each word is a window."""
 
 import asyncio
+import base64
 import json
 import re
 from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from familyai import cancel, keys
 from familyai.blobs import BlobStore
 from familyai.job import Blob, Priority
 from familyai.jobs import Claim
@@ -37,24 +38,29 @@ class Asr:
     heard: Counter[str] = field(default_factory=Counter)
     forms: list[str] = field(default_factory=list)
     full: int = 0
-    _tasks: list["asyncio.Task[None]"] = field(default_factory=list)
+    _answers: list["asyncio.Task[None]"] = field(default_factory=list)
 
     def start(self) -> None:
+        self._is_dead = False
         self.worker.life = asyncio.create_task(self.worker.live())
-        self._tasks = [self.worker.life, asyncio.create_task(self._run())]
+        self._taking = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """As a killed process does: without a word."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        """As a killed process does: without a word to anybody. No message is lost between the queue and a claim."""
+        self._is_dead = True
+        await self._taking
+        await cancel.end([*self._answers, *([self.worker.life] if self.worker.life else [])])
 
     async def _run(self) -> None:
-        while True:
-            with suppress(AssertionError):  # no job came for a while
-                claim = await self.worker.take()
+        lanes = keys.lanes(QUEUE)
+        while not self._is_dead:
+            if (popped := await self.worker.redis.brpop(lanes, timeout=0.05)) is None:
+                continue
+            job_id = json.loads(base64.b64decode(json.loads(popped[1])["body"]))[1]["job_id"]
+            claim = await self.worker.jobs.claim(job_id, QUEUE, self.worker.id)
+            if claim is not None:  # else it was withdrawn
                 assert claim.job.priority is Priority.BATCH
-                self._tasks.append(asyncio.create_task(self._answer(claim)))
+                self._answers.append(asyncio.create_task(self._answer(claim)))
 
     async def _answer(self, claim: Claim) -> None:
         if claim.job.path == "/v1/audio/cuts":
