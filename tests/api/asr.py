@@ -5,11 +5,13 @@ import base64
 import json
 import re
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from familyai import cancel, keys
 from familyai.blobs import BlobStore
+from familyai.broker import BROKER_ERRORS
 from familyai.job import Blob, Priority
 from familyai.jobs import Claim
 from tests.api.support import ScriptedWorker
@@ -52,15 +54,23 @@ class Asr:
         await cancel.end([*self._answers, *([self.worker.life] if self.worker.life else [])])
 
     async def _run(self) -> None:
-        lanes = keys.lanes(QUEUE)
         while not self._is_dead:
-            if (popped := await self.worker.redis.brpop(lanes, timeout=0.05)) is None:
+            try:
+                claim = await self._take()
+            except BROKER_ERRORS:
+                await asyncio.sleep(0.1)
                 continue
-            job_id = json.loads(base64.b64decode(json.loads(popped[1])["body"]))[1]["job_id"]
-            claim = await self.worker.jobs.claim(job_id, QUEUE, self.worker.id)
-            if claim is not None:  # else it was withdrawn
+            if claim is not None:
                 assert claim.job.priority is Priority.BATCH
                 self._answers.append(asyncio.create_task(self._answer(claim)))
+
+    async def _take(self) -> Claim | None:
+        """The next job; None if there is none, or it was withdrawn."""
+        popped = await self.worker.redis.brpop(keys.lanes(QUEUE), timeout=0.05)
+        if popped is None:
+            return None
+        job_id = json.loads(base64.b64decode(json.loads(popped[1])["body"]))[1]["job_id"]
+        return await self.worker.jobs.claim(job_id, QUEUE, self.worker.id)
 
     async def _answer(self, claim: Claim) -> None:
         if claim.job.path == "/v1/audio/cuts":
@@ -68,7 +78,8 @@ class Asr:
         else:
             await self.open.wait()
             status, body = await self._hear(claim)
-        await self.worker.answer(claim, json.dumps(body).encode(), status=status)
+        with suppress(*BROKER_ERRORS):
+            await self.worker.answer(claim, json.dumps(body).encode(), status=status)
 
     async def _cut(self, asked: dict[str, Any]) -> tuple[int, Any]:
         try:

@@ -117,9 +117,9 @@ class Served:
         return await self.client.post(path, json=least | body)
 
 
-async def until(condition: Callable[[], bool | Awaitable[bool]], what: str) -> None:
+async def until(condition: Callable[[], bool | Awaitable[bool]], what: str, limit_s: float = LIMIT_S) -> None:
     """Waits for a condition, not for a time."""
-    deadline = asyncio.get_running_loop().time() + LIMIT_S
+    deadline = asyncio.get_running_loop().time() + limit_s
     while True:
         holds = condition()
         if holds if isinstance(holds, bool) else await holds:
