@@ -344,6 +344,7 @@ async def test_a_leader_that_dies_costs_no_answer(
     await cancel.end([first])
     done = set(await store.marks(batch.id))
     await served.front.blobs.put(line_blob(batch.id, 9, Verdict.FAILED), b"stored, not yet marked")
+    await served.front.blobs.put(line_blob(batch.id, min(done), Verdict.FAILED), b"from somebody who came too late")
     asked_before, second_life = len(answering.asked), True
     await BatchDriver(served.front, Dispatcher(served.front)).drive(batch.id)
 
