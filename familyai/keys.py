@@ -22,6 +22,8 @@
 | `familyai:api-keys`              | hash    | `familyai member`              | never; removed with the member   |
 """
 
+from collections.abc import Callable
+
 WORK = "familyai:work"
 """Batches and transcription jobs that are not over: `batch:{id}`, `transcription:{id}`; score = Unix time of making."""
 LEADER = "familyai:leader"
@@ -90,6 +92,11 @@ def transcriptions(member: str) -> str:
 def transcription_events(transcription_id: str) -> str:
     """What happened to a transcription job: a stream with one entry per event."""
     return f"familyai:transcription-events:{transcription_id}"
+
+
+def belongings(member: str) -> list[tuple[str, Callable[[str], str]]]:
+    """The lists of what a member has, and for each what the record of one entry is called."""
+    return [(files(member), file), (batches(member), batch), (transcriptions(member), transcription)]
 
 
 def record_of_blob(name: str) -> str | None:

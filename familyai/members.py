@@ -91,9 +91,15 @@ class MemberStore:
         return member, api_key
 
     async def remove(self, name: str) -> None:
-        """Raises NotFound."""
+        """With the key go the member's files, batches and transcription jobs: a name may be given again.
+
+        Their contents are swept out of the blob store later, for lack of a record. Raises NotFound.
+        """
         await self.get(name)
         await self._drop(keys=[keys.MEMBERS, keys.API_KEYS], args=[name])
+        for listed, record in keys.belongings(name):
+            ids = cast(list[bytes], await self._redis.zrange(listed, 0, -1))
+            await self._redis.delete(listed, *(record(one.decode()) for one in ids))
 
     async def get(self, name: str) -> Member:
         """Raises NotFound."""

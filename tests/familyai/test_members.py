@@ -103,6 +103,22 @@ async def test_a_name_is_free_again_after_its_removal(store: MemberStore) -> Non
     assert await store.authenticate(new) is not None
 
 
+async def test_a_name_that_is_given_again_inherits_nothing(store: MemberStore, any_redis: Redis) -> None:
+    await store.add("ada", Role.ADULT)
+    await store.add("bob", Role.ADULT)
+    for name in ("ada", "bob"):
+        for listed, record in keys.belongings(name):
+            await any_redis.zadd(listed, {f"{name}-1": 1, f"{name}-2": 2})
+            await any_redis.mset({record(f"{name}-1"): "x", record(f"{name}-2"): "x"})
+
+    await store.remove("ada")
+
+    for listed, record in keys.belongings("ada"):
+        assert await any_redis.exists(listed, record("ada-1"), record("ada-2")) == 0
+    for listed, record in keys.belongings("bob"):
+        assert await any_redis.exists(listed, record("bob-1"), record("bob-2")) == 3
+
+
 @pytest.mark.parametrize("act", [MemberStore.get, MemberStore.rotate, MemberStore.remove])
 async def test_a_member_that_does_not_exist(store: MemberStore, act) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(NotFound, match="ada"):
