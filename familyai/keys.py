@@ -25,7 +25,8 @@
 from collections.abc import Callable
 
 WORK = "familyai:work"
-"""Batches and transcription jobs that are not over: `batch:{id}`, `transcription:{id}`; score = Unix time of making."""
+"""Work that is not over: `batch:{id}`, `transcription:{id}`, and `webhook:{id}` while the end of a transcription job has
+still to be told; score = Unix time of making."""
 LEADER = "familyai:leader"
 """The front process that drives them."""
 MEMBERS = "familyai:members"

@@ -77,7 +77,10 @@ class Asr:
             status, body = await self._cut(json.loads(claim.job.body))
         else:
             await self.open.wait()
-            status, body = await self._hear(claim)
+            try:
+                status, body = await self._hear(claim)
+            except FileNotFoundError:  # its recording has failed meanwhile
+                status, body = 404, refusal("the recording is not here any more", "audio_not_found")
         with suppress(*BROKER_ERRORS):
             await self.worker.answer(claim, json.dumps(body).encode(), status=status)
 
