@@ -25,8 +25,8 @@
 from collections.abc import Callable
 
 WORK = "familyai:work"
-"""Work that is not over: `batch:{id}`, `transcription:{id}`, and `webhook:{id}` while the end of a transcription job has
-still to be told; score = Unix time of making."""
+"""Work that is not over: `batch:{id}`, `transcription:{id}`, and `webhook:{id}` for as long as the end of one has to be
+told. Score = Unix time of making."""
 LEADER = "familyai:leader"
 """The front process that drives them."""
 MEMBERS = "familyai:members"
