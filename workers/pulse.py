@@ -16,7 +16,7 @@ from workers.serve import Server
 log = logging.getLogger(__name__)
 
 STUCK_BEATS = 30
-"""So many beats in a row with messages on the queue and a place free, and the consumer counts as stuck."""
+"""So many beats in a row with messages on the queue, a place free and none taken, and the consumer counts as stuck."""
 
 
 class Pulse:
@@ -40,6 +40,7 @@ class Pulse:
         self._worker = worker
         self._places = places
         self._idle_beats = 0
+        self._taken = 0
         self._draining = False
         self._server = server
         self._engine = engine
@@ -77,5 +78,6 @@ class Pulse:
             if record.state in (State.CANCELLED, None):
                 self._server.abandon(job_id)
         has_room = not self._draining and len(running) < self._places
-        stands_idle = has_room and await self._jobs.queued(self._queue) > 0
+        took_none, self._taken = self._server.taken == self._taken, self._server.taken
+        stands_idle = has_room and took_none and await self._jobs.queued(self._queue) > 0
         self._idle_beats = self._idle_beats + 1 if stands_idle else 0

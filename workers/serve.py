@@ -39,6 +39,8 @@ class Server:
         self._engine = engine
         self._running: dict[str, Exchange] = {}
         self._early: deque[str] = deque(maxlen=EARLY_CANCELS)
+        self.taken = 0
+        """How many deliveries there were so far: it grows as long as Celery takes jobs."""
         self.outbox = Outbox(wire, on_gone=self.abandon)
 
     @property
@@ -55,6 +57,7 @@ class Server:
 
     async def serve(self, job_id: str) -> None:
         """Runs one delivered job to its end. A job that is not ours to run (cancelled, ended, doubled) is dropped."""
+        self.taken += 1
         claim = await self._claim(job_id)
         if claim is None:
             log.info("job dropped", extra={"action": "job.dropped", "job": job_id})

@@ -17,6 +17,7 @@ class Running:
 
     def __init__(self, *job_ids: str) -> None:
         self.running = list(job_ids)
+        self.taken = len(job_ids)
         self.abandoned: list[str] = []
 
     def abandon(self, job_id: str) -> None:
@@ -89,6 +90,20 @@ async def test_messages_that_nobody_takes_while_slots_are_free_count_as_a_stuck_
     stuck = asyncio.Event()
     await asyncio.wait_for(pulse(redis, jobs, Running(), on_dead=stuck.set).run(), 10)
     assert stuck.is_set()
+
+
+async def test_a_worker_that_takes_quick_jobs_as_fast_as_it_can_is_not_stuck(redis: Redis, jobs: JobStore) -> None:
+    """A batch of embeddings: there is always one more on the queue, and hardly ever one that runs."""
+    await jobs.enqueue(a_job())
+    server = Running()
+    made = pulse(redis, jobs, server)
+    await made._beat()
+    for _ in range(3):
+        server.taken += 1
+        await made._beat()
+        assert made._idle_beats == 0
+    await made._beat()
+    assert made._idle_beats == 1
 
 
 async def test_a_draining_worker_leaves_messages_lying_and_is_not_stuck(redis: Redis, jobs: JobStore) -> None:

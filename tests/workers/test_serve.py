@@ -97,6 +97,7 @@ async def test_a_second_delivery_is_dropped(serving: MakeServer, job: Job, frame
     server = serving(mirror)
     await asyncio.gather(server.serve(job.id), server.serve(job.id))
     assert [type(frame) for frame in frames] == [Start, Body, End]
+    assert server.taken == 2
 
 
 async def test_a_job_cancelled_while_queued_never_starts(
