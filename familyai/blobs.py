@@ -39,7 +39,8 @@ class BlobStore:
         Raises ConfigurationError for a URL of no file system that is installed here.
         """
         try:
-            self._fs, self._root = cast(tuple[Any, str], fsspec.core.url_to_fs(url))
+            # without its cache of listings, in which what other processes write is missing
+            self._fs, self._root = cast(tuple[Any, str], fsspec.core.url_to_fs(url, use_listings_cache=False))
         except (ValueError, ImportError) as error:
             raise ConfigurationError(f"FAMILYAI_BLOB_URL: {error}") from error
         self._reserve_bytes = int(reserve_gb * 1e9)
@@ -83,7 +84,7 @@ class BlobStore:
         await asyncio.to_thread(_leave, creating, None)
 
     async def older_than(self, age_s: float) -> list[str]:
-        """Names of all objects that nobody has written for so long, unfinished ones included."""
+        """Names of all objects, unfinished ones included, of whose owner nobody has written anything for so long."""
         return await asyncio.to_thread(lambda: list(self._older_than(time.time() - age_s)))
 
     def open(self, name: str) -> BinaryIO:
@@ -148,14 +149,27 @@ class BlobStore:
             raise OSError(errno.ENOSPC, f"less than {self._reserve_bytes / 1e9:g} GB would be left on the disk")
 
     def _older_than(self, horizon_s: float) -> Iterator[str]:
+        written_s = dict(self._written_s())
+        youngest_s: dict[str, float] = {}
+        for name, time_s in written_s.items():
+            youngest_s[owner(name)] = max(time_s, youngest_s.get(owner(name), 0.0))
+        return (name for name in written_s if youngest_s[owner(name)] < horizon_s)
+
+    def _written_s(self) -> Iterator[tuple[str, float]]:
+        """When each object was written last, by name."""
         if not self._fs.exists(self._root):
             return
-        for path in self._fs.find(self._root):
+        for path, found in self._fs.find(self._root, detail=True).items():
             try:
-                if self._fs.modified(path).timestamp() < horizon_s:
-                    yield path.removeprefix(self._root).removeprefix("/")
+                written = found.get("LastModified") or self._fs.modified(path)  # an object store has just told
             except FileNotFoundError:  # its owner has just ended
                 continue
+            yield path.removeprefix(self._root).removeprefix("/"), written.timestamp()
+
+
+def owner(name: str) -> str:
+    """What an object is a part of: `batches/1` for `batches/1/7.failed`."""
+    return "/".join(name.split("/")[:2])
 
 
 class Writer:

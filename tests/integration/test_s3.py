@@ -73,3 +73,14 @@ async def test_everything_under_a_name_goes_with_it(blobs: BlobStore) -> None:
     await blobs.delete("batches/never-was")
     assert await blobs.older_than(-60) == ["batches/b/1"]
     assert await blobs.older_than(60) == []
+
+
+async def test_what_another_process_writes_is_seen_at_once(blobs: BlobStore) -> None:
+    """Though this one has listed the store before: its sweeper does so once a minute."""
+    await blobs.put("files/one", b"x")
+    assert await blobs.older_than(-60) == ["files/one"]
+    bucket = boto3.resource("s3").Bucket("household")
+    bucket.put_object(Key="blobs/files/one", Body=b"longer")
+    bucket.put_object(Key="blobs/files/two", Body=b"xy")
+    assert (blobs.size("files/one"), blobs.size("files/two")) == (6, 2)
+    assert [chunk async for chunk in blobs.chunks("files/two")] == [b"xy"]
