@@ -6,6 +6,9 @@ What can be wrong with a job, and how long it may be so before its client is tol
 2. QUEUED       it is queued                                         `queue_wait_s`
 3. WORKER_LOST  it runs on a worker that is not alive                one more look, the record may be on its way
 4. ENDED        its record is gone or ended, its answer is not over  5 s, the last frames may be on their way
+
+One more is mended, not told: a queued job without a message on its queue for 5 s. A worker that is killed between
+taking a message and claiming its job takes the message with it, so another is pushed.
 """
 
 import asyncio
@@ -26,6 +29,7 @@ log = logging.getLogger(__name__)
 INTERVAL_S = 1.0
 WORKER_LOST_S = 0.5
 ENDED_S = 5.0
+MESSAGE_LOST_S = 5.0
 
 
 class Trouble(Enum):
@@ -35,16 +39,23 @@ class Trouble(Enum):
     QUEUED = 2
     WORKER_LOST = 3
     ENDED = 4
+    MESSAGE_LOST = 5
+
+
+TOLD = (Trouble.NO_WORKER, Trouble.QUEUED, Trouble.WORKER_LOST, Trouble.ENDED)
+"""What a client is told of, sooner or later."""
 
 
 Since = dict[Trouble, float]
 """When each of a job's troubles was first seen, of those it has now."""
 
 
-def troubles(record: Record, alive: set[str]) -> set[Trouble]:
+def troubles(record: Record, alive: set[str], messages: int) -> set[Trouble]:
+    """`alive` and `messages`: the workers of the job's queue, and how many messages lie on it."""
     match record.state:
         case State.QUEUED:
-            return {Trouble.QUEUED} if alive else {Trouble.QUEUED, Trouble.NO_WORKER}
+            no_worker = set() if alive else {Trouble.NO_WORKER}
+            return {Trouble.QUEUED} | no_worker | (set() if messages else {Trouble.MESSAGE_LOST})
         case State.RUNNING:
             return set() if record.worker in alive else {Trouble.WORKER_LOST}
         case _:
@@ -58,7 +69,7 @@ def update(since: Since, now: set[Trouble], now_s: float) -> Since:
 
 def verdict(since: Since, now_s: float, limits: Limits) -> Unavailable | None:
     """What to tell the client, if it must be told."""
-    for trouble in Trouble:
+    for trouble in TOLD:
         if trouble in since and now_s - since[trouble] >= _allowed_s(trouble, limits):
             return _failure(trouble, limits)
     return None
@@ -72,7 +83,7 @@ def _allowed_s(trouble: Trouble, limits: Limits) -> float:
             return limits.queue_wait_s
         case Trouble.WORKER_LOST:
             return WORKER_LOST_S
-        case Trouble.ENDED:
+        case _:
             return ENDED_S
 
 
@@ -91,7 +102,7 @@ def _failure(trouble: Trouble, limits: Limits) -> Unavailable:
                 code="worker_lost",
                 retry_after_s=1,
             )
-        case Trouble.ENDED:
+        case _:
             return Unavailable("the end of the answer was lost on its way", code="reply_lost", retry_after_s=1)
 
 
@@ -133,11 +144,20 @@ class Watch:
             self._since = {}
             return
         alive = await self._registry.alive(sorted({reply.queue for reply in replies}))
+        messages = {queue: await self._jobs.queued(queue) for queue in alive}
         records = await self._jobs.records([reply.job_id for reply in replies])
         known, self._since = self._since, {}
         for reply, record in zip(replies, records, strict=True):
-            since = update(known.get(reply.job_id, {}), troubles(record, alive[reply.queue]), now_s)
-            self._since[reply.job_id] = since
+            now = troubles(record, alive[reply.queue], messages[reply.queue])
+            since = self._since[reply.job_id] = update(known.get(reply.job_id, {}), now, now_s)
+            await self._mend(reply.job_id, since, now_s)
             if (failure := verdict(since, now_s, self._limits)) is not None:
                 log.warning("a reply is given up", extra={"action": f"reply.{failure.code}", "job": reply.job_id})
                 reply.fail(failure)
+
+    async def _mend(self, job_id: str, since: Since, now_s: float) -> None:
+        if now_s - since.get(Trouble.MESSAGE_LOST, now_s) < MESSAGE_LOST_S:
+            return
+        log.warning("a message was lost", extra={"action": "message.pushed_again", "job": job_id})
+        del since[Trouble.MESSAGE_LOST]
+        await self._jobs.push_again(job_id)

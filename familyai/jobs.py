@@ -55,6 +55,12 @@ redis.call('LPUSH', KEYS[3], ARGV[3])
 return 1
 """
 
+# KEYS: record, lane. ARGV: message.
+_PUSH_AGAIN = """
+if redis.call('HGET', KEYS[1], 'state') == 'queued' then redis.call('LPUSH', KEYS[2], ARGV[1]) end
+return 1
+"""
+
 # KEYS: record, waiting set. ARGV: job id, worker, now, TTL in ms, delivery. Asked again by the delivery that won (its
 # answer was lost on the way), it says the same.
 _CLAIM = """
@@ -100,6 +106,7 @@ class JobStore:
         self._redis = redis
         self._ttl_ms = int(record_ttl_s * 1000)
         self._enqueue = redis.register_script(_ENQUEUE)
+        self._push_again = redis.register_script(_PUSH_AGAIN)
         self._claim = redis.register_script(_CLAIM)
         self._cancel = redis.register_script(_CANCEL)
         self._finish = redis.register_script(_FINISH)
@@ -110,6 +117,16 @@ class JobStore:
             keys=[keys.job(job.id), keys.waiting(job.queue), job.lane],
             args=[job.id, encode_job(job), task_message(job), job.created_at_s, self._ttl_ms, job.queue],
         )
+
+    async def push_again(self, job_id: str) -> None:
+        """Another message for a queued job: its first was lost with the worker that had just taken it.
+
+        Should it only be late, the job is claimed by one of the two all the same. Raises DecodeError.
+        """
+        data = cast(bytes | None, await self._redis.hget(keys.job(job_id), "job"))
+        if data is not None:
+            job = decode_job(data)
+            await self._push_again(keys=[keys.job(job_id), job.lane], args=[task_message(job)])
 
     async def claim(self, job_id: str, queue: str, worker: str, delivery: str | None = None) -> Claim | None:
         """None when there is nothing to run: cancelled, ended, expired, or already somebody's.

@@ -1,36 +1,40 @@
+import json
 from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
 
 from api.replies import ReplyHub
-from api.watch import ENDED_S, Since, Trouble, Watch, troubles, update, verdict
+from api.watch import ENDED_S, MESSAGE_LOST_S, Since, Trouble, Watch, troubles, update, verdict
 from api.withdraw import Withdrawals
 from familyai.blobs import BlobStore
 from familyai.catalogue import Limits
 from familyai.errors import Unavailable
 from familyai.frame import End, Start
+from familyai.job import Priority
 from familyai.jobs import JobStore, Record, State
 from familyai.registry import WorkerRegistry
+from tests.support import a_job
 
 LIMITS = Limits(no_worker_wait_s=30, queue_wait_s=600)
 
 
 @pytest.mark.parametrize(
-    ("record", "alive", "expected"),
+    ("record", "alive", "messages", "expected"),
     [
-        (Record(State.QUEUED), {"w1"}, {Trouble.QUEUED}),
-        (Record(State.QUEUED), set(), {Trouble.QUEUED, Trouble.NO_WORKER}),
-        (Record(State.RUNNING, "w1"), {"w1", "w2"}, set()),
-        (Record(State.RUNNING, "w1"), {"w2"}, {Trouble.WORKER_LOST}),
-        (Record(State.DONE, "w1"), {"w1"}, {Trouble.ENDED}),
-        (Record(State.FAILED, "w1"), {"w1"}, {Trouble.ENDED}),
-        (Record(State.CANCELLED), {"w1"}, {Trouble.ENDED}),
-        (Record(None), {"w1"}, {Trouble.ENDED}),
+        (Record(State.QUEUED), {"w1"}, 2, {Trouble.QUEUED}),
+        (Record(State.QUEUED), {"w1"}, 0, {Trouble.QUEUED, Trouble.MESSAGE_LOST}),
+        (Record(State.QUEUED), set(), 1, {Trouble.QUEUED, Trouble.NO_WORKER}),
+        (Record(State.RUNNING, "w1"), {"w1", "w2"}, 0, set()),
+        (Record(State.RUNNING, "w1"), {"w2"}, 1, {Trouble.WORKER_LOST}),
+        (Record(State.DONE, "w1"), {"w1"}, 0, {Trouble.ENDED}),
+        (Record(State.FAILED, "w1"), {"w1"}, 0, {Trouble.ENDED}),
+        (Record(State.CANCELLED), {"w1"}, 0, {Trouble.ENDED}),
+        (Record(None), {"w1"}, 0, {Trouble.ENDED}),
     ],
 )
-def test_what_can_be_wrong_with_a_job(record: Record, alive: set[str], expected: set[Trouble]) -> None:
-    assert troubles(record, alive) == expected
+def test_what_can_be_wrong_with_a_job(record: Record, alive: set[str], messages: int, expected: set[Trouble]) -> None:
+    assert troubles(record, alive, messages) == expected
 
 
 @pytest.mark.parametrize(
@@ -46,6 +50,7 @@ def test_what_can_be_wrong_with_a_job(record: Record, alive: set[str], expected:
         ({Trouble.WORKER_LOST: 10}, 11, "worker_lost"),
         ({Trouble.ENDED: 0}, ENDED_S - 0.1, None),
         ({Trouble.ENDED: 0}, ENDED_S, "reply_lost"),
+        ({Trouble.MESSAGE_LOST: 0}, 1e6, None),
     ],
 )
 def test_each_trouble_is_borne_for_its_time(since: Since, now_s: float, code: str | None) -> None:
@@ -73,12 +78,57 @@ def test_a_trouble_that_passed_starts_anew() -> None:
     assert update(since, {Trouble.NO_WORKER}, 30) == {Trouble.NO_WORKER: 30}
 
 
-async def test_an_answer_that_is_here_whole_may_be_read_slowly(redis: Redis, broker_url: str, tmp_path: Path) -> None:
-    replies = ReplyHub(broker_url, "front-1", on_stray=lambda job_id: None)
-    replies.subscription.connected.set()
-    jobs = JobStore(redis, record_ttl_s=60)
+@pytest.fixture
+def replies(broker_url: str) -> ReplyHub:
+    made = ReplyHub(broker_url, "front-1", on_stray=lambda job_id: None)
+    made.subscription.connected.set()
+    return made
+
+
+@pytest.fixture
+def jobs(redis: Redis) -> JobStore:
+    return JobStore(redis, record_ttl_s=60)
+
+
+@pytest.fixture
+def watch(replies: ReplyHub, jobs: JobStore, redis: Redis, tmp_path: Path) -> Watch:
     withdrawals = Withdrawals(jobs, BlobStore(tmp_path.as_uri()), record_ttl_s=60)
-    watch = Watch(replies, withdrawals, jobs, WorkerRegistry(redis), LIMITS)
+    return Watch(replies, withdrawals, jobs, WorkerRegistry(redis), LIMITS)
+
+
+@pytest.mark.parametrize("priority", Priority)
+async def test_a_message_that_a_killed_worker_took_along_is_pushed_again(
+    watch: Watch, replies: ReplyHub, jobs: JobStore, redis: Redis, priority: Priority
+) -> None:
+    job = a_job(priority=priority)
+    replies.open(job.id, job.queue)
+    await jobs.enqueue(job)
+    lost = await redis.rpop(job.lane)
+
+    await watch.look(0)
+    await watch.look(MESSAGE_LOST_S - 0.1)
+    assert await jobs.queued(job.queue) == 0
+    await watch.look(MESSAGE_LOST_S)
+    await watch.look(3 * MESSAGE_LOST_S)  # one lies there now
+
+    assert await jobs.queued(job.queue) == 1
+    found = await redis.rpop(job.lane)
+    assert [json.loads(message)["body"] for message in (found, lost)] == [json.loads(lost)["body"]] * 2
+    assert await jobs.claim(job.id, job.queue, "w1") is not None
+    assert await jobs.claim(job.id, job.queue, "w2") is None
+
+
+async def test_a_job_that_is_claimed_meanwhile_gets_no_second_message(jobs: JobStore, redis: Redis) -> None:
+    job = a_job()
+    await jobs.enqueue(job)
+    await redis.rpop(job.lane)
+    await jobs.claim(job.id, job.queue, "w1")
+    await jobs.push_again(job.id)
+    await jobs.push_again("job-nobody-knows")
+    assert await jobs.queued(job.queue) == 0
+
+
+async def test_an_answer_that_is_here_whole_may_be_read_slowly(watch: Watch, replies: ReplyHub) -> None:
     whole, half = replies.open("job-1", "chat"), replies.open("job-2", "chat")
     frames = [Start("job-1", 1, 0, 200, (), "w", 0), End("job-1", 1, 1)]
     for frame in frames:
