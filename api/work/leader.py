@@ -70,8 +70,17 @@ class Leader:
             return
         entries = [entry.decode() for entry in cast(list[bytes], await self._front.redis.zrange(keys.WORK, 0, -1))]
         for entry in entries:
-            await self._tend(entry)
+            await self._tend_safely(entry)
         await self._stop([entry for entry in self._tasks if entry not in entries])
+
+    async def _tend_safely(self, entry: str) -> None:
+        """What one piece of work is broken by keeps no other from going on. Raises redis-py's errors and OSError."""
+        try:
+            await self._tend(entry)
+        except BROKER_ERRORS:
+            raise
+        except Exception:  # it could not even be given up: a record that cannot be read
+            log.exception("work cannot be tended", extra={"action": "work.broken", "work": entry})
 
     async def _tend(self, entry: str) -> None:
         name, _, work_id = entry.partition(":")

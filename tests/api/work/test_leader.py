@@ -111,6 +111,26 @@ async def test_what_may_pass_is_no_crash(redis: Redis) -> None:
     assert work.given_up == {}
 
 
+async def test_work_that_cannot_even_be_given_up_harms_no_other(redis: Redis) -> None:
+    """A record that this version cannot read, say."""
+    work = Work()
+    give_up = work.kind.give_up
+    asked: list[str] = []
+
+    async def unreadable(work_id: str, reason: str) -> None:
+        asked.append(work_id)
+        raise ValueError("not a record")
+
+    work.kind.give_up = unreadable
+    work.failure = lambda: ValueError("not a record")
+    await redis.zadd(keys.WORK, {"batch:1": 1})
+    async with leading(redis, work):
+        await until(lambda: len(asked) == 2, "it was tried twice to give it up")
+        work.failure, work.kind.give_up = None, give_up
+        await redis.zadd(keys.WORK, {"batch:2": 2})
+        await until(lambda: "2" in work.driven, "the next one is driven")
+
+
 async def test_entries_of_a_kind_nobody_knows_are_dropped(redis: Redis) -> None:
     await redis.zadd(keys.WORK, {"riddle:1": 1})
     async with leading(redis, Work()):
