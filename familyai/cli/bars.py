@@ -39,14 +39,18 @@ class Bars:
         """The same, on stderr."""
         self._beside(words, "red")
 
+    def warn(self, words: str) -> None:
+        """What may pass, on stderr."""
+        self._beside(f"warning: {words}", "yellow")
+
     def advise(self, words: str) -> None:
         """What to do next, on stderr."""
         self._beside(words, "")
 
     def _beside(self, words: str, style: str) -> None:
-        self._progress.stop()  # two consoles that write at once would mix
-        console.err.print(Text(words.translate(_CONTROL), style=style), soft_wrap=True)
-        self._progress.start()
+        both = console.out.is_terminal and console.err.is_terminal  # then only the bars' console writes above them
+        place = console.out if both else console.err
+        place.print(Text(words.translate(_CONTROL), style=style), soft_wrap=True)
 
     def show(self, key: str, name: str, done: float, total: float | None, note: str = "") -> None:
         """The bar of this key; a moving one while nobody knows the total."""

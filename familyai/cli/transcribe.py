@@ -12,7 +12,7 @@ import msgspec
 
 from familyai.cli.api import Api, ApiFailed, ApiLost, decoded
 from familyai.cli.bars import Bars
-from familyai.cli.console import duration, out, own_command, warn
+from familyai.cli.console import duration, out, own_command
 from familyai.cli.files import make_folder, whole
 from familyai.cli.follow import JOBS, File, Job, follow, job_path
 from familyai.cli.recordings import expanded
@@ -140,7 +140,7 @@ def collect(api: Api, job_id: str, folder: Path, targets: Targets, bars: Bars, o
 
 def _collect(api: Api, job_id: str, targets: Targets, bars: Bars, outcome: Outcome) -> None:
     told: set[int] = set()
-    losses = _Losses()
+    losses = _Losses(bars)
     for job in follow(api, job_id, losses.on_lost):
         losses.over()
         bars.show_job(job)
@@ -241,12 +241,13 @@ def patiently(action: Callable[[], _T]) -> _T:
 class _Losses:
     """Says once that the connection is gone, not at every try."""
 
-    def __init__(self) -> None:
+    def __init__(self, bars: Bars) -> None:
+        self._bars = bars
         self._is_lost = False
 
     def on_lost(self, error: ApiLost) -> None:
         if not self._is_lost:
-            warn(f"{error}; the job goes on, and this waits for it")
+            self._bars.warn(f"{error}; the job goes on, and this waits for it")
         self._is_lost = True
 
     def over(self) -> None:

@@ -1,6 +1,7 @@
 """Bars on a terminal: those under way, all of them last, and lines that stay."""
 
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -48,6 +49,46 @@ def test_lines_stay_and_no_name_steers_the_terminal(terminal: io.StringIO) -> No
         bars.complain("[red]b.mp3\x9b: no sound")
     assert "a.m4a[2J: a.txt\n" in terminal.getvalue()
     assert "[red]b.mp3: no sound\n" in terminal.getvalue()
+
+
+def seen(written: str) -> list[str]:
+    """The rows that are left on a terminal as wide as all of them."""
+    rows, row, column = [""], 0, 0
+    for piece in re.findall(r"\x1b\[[?0-9;]*[A-Za-z]|\r|\n|[^\x1b\r\n]+", written):
+        if piece == "\n":
+            row, column = row + 1, 0
+            rows += [""] * (row + 1 - len(rows))
+        elif piece == "\r":
+            column = 0
+        elif piece == "\x1b[1A":
+            row = max(0, row - 1)
+        elif piece == "\x1b[2K":
+            rows[row] = ""
+        elif not piece.startswith("\x1b"):
+            rows[row] = rows[row][:column].ljust(column) + piece + rows[row][column + len(piece) :]
+            column += len(piece)
+    return [text.rstrip() for text in rows if text.strip()]
+
+
+def test_bars_wipe_out_no_line_above_them(terminal: io.StringIO) -> None:
+    with Bars() as bars:
+        bars.show_job(job(File(0, "a", "running"), File(1, "b", "running"), File(2, "c", "running")))
+        bars.complain("d.mp3: no sound")
+        bars.advise("The job runs on.")
+        bars.warn("nobody answers")
+        bars.advise("To end it: --cancel")
+        bars.say("e.mp3: e.txt")
+    told = ["d.mp3: no sound", "The job runs on.", "warning: nobody answers", "To end it: --cancel", "e.mp3: e.txt"]
+    assert seen(terminal.getvalue()) == told
+
+
+def test_a_redirected_stderr_gets_its_lines(terminal: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = io.StringIO()
+    monkeypatch.setattr(console, "err", Console(file=log, width=100))
+    with Bars() as bars:
+        bars.complain("d.mp3: no sound")
+    assert log.getvalue() == "d.mp3: no sound\n"
+    assert "no sound" not in terminal.getvalue()
 
 
 def test_long_names_are_cut() -> None:
