@@ -22,7 +22,9 @@ RETRY_S = 0.5
 AT_ONCE = 100
 BEGINNING = "0-0"
 HEARTBEAT = b": still there\n\n"
-_EVENT_ID = re.compile(r"\d{1,20}-\d{1,20}")
+_EVENT_ID = re.compile(r"(\d{1,20})-(\d{1,20})")
+_LARGEST = 2**64 - 1
+"""In each half of an id; beyond it the broker would refuse every question, and the stream never end."""
 _ENDS = frozenset(TERMINAL.values())
 
 
@@ -40,7 +42,8 @@ def after(last_event_id: str | None) -> str:
     """From where a client goes on. Raises BadRequest for what is no event's id."""
     if not last_event_id:
         return BEGINNING
-    if not _EVENT_ID.fullmatch(last_event_id):
+    halves = _EVENT_ID.fullmatch(last_event_id)
+    if halves is None or max(map(int, halves.groups())) > _LARGEST:
         raise BadRequest("this is no event's id", param="Last-Event-ID", code="invalid_value")
     return last_event_id
 

@@ -37,7 +37,8 @@ async def next_event(stream: AsyncIterator[bytes]) -> bytes:
 def test_where_to_go_on() -> None:
     assert after(None) == after("") == BEGINNING
     assert after("1700000000000-3") == "1700000000000-3"
-    for wrong in ("$", "now", "1-2-3", "-1", "0-0\n", "9" * 30):
+    assert after(f"{2**64 - 1}-0") == f"{2**64 - 1}-0"
+    for wrong in ("$", "now", "1-2-3", "-1", "0-0\n", "9" * 30, f"{2**64}-0", f"0-{2**64}"):
         with pytest.raises(BadRequest):
             after(wrong)
 
