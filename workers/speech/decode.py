@@ -18,6 +18,7 @@ from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container.input import InputContainer
 from av.error import FFmpegError, InvalidDataError
+from av.packet import Packet
 from numpy.typing import NDArray
 
 from familyai.errors import BadRequest
@@ -81,9 +82,15 @@ def _frames(file: BinaryIO) -> Iterator[AudioFrame]:
 
 
 def _decoded(container: InputContainer, track: AudioStream) -> Iterator[AudioFrame]:
-    for packet in _readable(container.demux(track)):
+    for packet in _readable(_packets(container, track)):
         with suppress(InvalidDataError):
             yield from packet.decode()
+
+
+def _packets(container: InputContainer, track: AudioStream) -> Iterator["Packet[AudioStream]"]:
+    """All of them: PyAV stumbles over streams that the file's start did not tell of, but only after the track's end."""
+    with suppress(IndexError):
+        yield from container.demux(track)
 
 
 def _readable(items: Iterator[T]) -> Iterator[T]:
@@ -99,9 +106,14 @@ def _sound_track(container: InputContainer) -> AudioStream:
     codec = track.codec_context
     if not isinstance(codec, AudioCodecContext):
         raise BadAudio("The sound track is in a codec that is not known here.")
-    if codec.sample_rate not in SAMPLE_RATES or not 1 <= codec.channels <= MAX_CHANNELS:
-        raise BadAudio(f"The sound track claims {codec.sample_rate} Hz and {codec.channels} channels.")
+    _check(codec.sample_rate, codec.channels)
     return track
+
+
+def _check(rate: int, channels: int) -> None:
+    """Raises BadAudio. A second of a rate that nobody records at would be hours, all at once in memory."""
+    if rate not in SAMPLE_RATES or not 1 <= channels <= MAX_CHANNELS:
+        raise BadAudio(f"The sound track claims {rate} Hz and {channels} channels.")
 
 
 def _resampled(frames: Iterator[AudioFrame]) -> Iterator[AudioFrame]:
@@ -110,6 +122,7 @@ def _resampled(frames: Iterator[AudioFrame]) -> Iterator[AudioFrame]:
     for frame in frames:
         frame.pts = None  # gaps in the clock are not sound
         if resampler is None or _kind(frame) != kind:
+            _check(frame.sample_rate, frame.layout.nb_channels)
             yield from resampler.resample(None) if resampler else ()
             resampler, kind = _new_resampler(), _kind(frame)
         yield from resampler.resample(frame)

@@ -125,6 +125,41 @@ def test_a_header_that_claims_more_than_there_is() -> None:
     assert len(heard(wav_header() + tone(1).tobytes())) == SAMPLE_RATE
 
 
+def crc(data: bytes, bits: int, polynomial: int) -> bytes:
+    """As FLAC's frames end with."""
+    value = 0
+    for byte in data:
+        value ^= byte << (bits - 8)
+        for _ in range(8):
+            value = (value << 1 ^ (polynomial if value >> (bits - 1) else 0)) & ((1 << bits) - 1)
+    return value.to_bytes(bits // 8, "big")
+
+
+def silent_flac(*frame_rates: int) -> bytes:
+    """Frames of 65,535 samples in 17 bytes each, in a file that claims 16 kHz."""
+    info = struct.pack(">HH6xQ16x", 0xFFFF, 0xFFFF, SAMPLE_RATE << 44 | 15 << 36)
+    frames = b""
+    for number, rate in enumerate(frame_rates):
+        head = b"\xff\xf8\x7d\x08" + struct.pack(">BHH", number, 0xFFFE, rate)
+        frame = head + crc(head, 8, 0x07) + b"\x00\x00\x00"
+        frames += frame + crc(frame, 16, 0x8005)
+    return b"fLaC\x80\x00\x00\x22" + info + frames
+
+
+def test_a_rate_that_no_recording_has_is_refused_in_the_middle_too() -> None:
+    """At 1 Hz those few bytes would be 18 hours, all of them in memory at once."""
+    assert len(heard(silent_flac(*[SAMPLE_RATE] * 5))) > 16 * SAMPLE_RATE
+    with pytest.raises(BadAudio, match="1 Hz"):
+        heard(silent_flac(SAMPLE_RATE, SAMPLE_RATE, SAMPLE_RATE, 1))
+
+
+def test_a_picture_that_comes_late_is_no_concern() -> None:
+    """As in a broadcast that was heard before it was seen: the file's header knows nothing of it."""
+    broadcast = encoded("flv", "mp3", 44_100, seconds=60)
+    picture = b"\x09\x00\x00\x05" + (61_000).to_bytes(3, "big") + bytes(4) + b"\x12" + bytes(4)
+    assert len(heard(broadcast + picture + struct.pack(">I", len(picture)))) == len(heard(broadcast))
+
+
 def test_a_video_without_sound() -> None:
     with pytest.raises(NoAudio):
         heard(silent_video())
