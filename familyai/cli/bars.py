@@ -71,10 +71,16 @@ class Bars:
                 self.show(f"file {file.index}", file.name, file.done_s, file.duration_s, file.status)
             else:
                 self.hide(f"file {file.index}")
-        over = sum(file.is_over for file in job.files)
-        eta_s = job.progress.eta_s
-        note = f"{over} of {len(job.files)}" + (f", {duration(eta_s)} to go" if eta_s is not None else "")
-        self.show("all", "all", job.progress.done_s, job.progress.total_s, note)
+        self.show("all", "all", job.progress.done_s, job.progress.total_s, _note(job))
+
+
+def _note(job: Job) -> str:
+    """How many are over, and what is known of the rest."""
+    words = f"{sum(file.is_over for file in job.files)} of {len(job.files)}"
+    if job.progress.total_s is None:
+        looked_at = sum(file.is_over or file.duration_s is not None for file in job.files)
+        return f"{words}, {looked_at} looked at"
+    return words if job.progress.eta_s is None else f"{words}, {duration(job.progress.eta_s)} to go"
 
 
 def short(name: str) -> str:

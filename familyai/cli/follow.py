@@ -15,7 +15,6 @@ OVER = frozenset({"completed", "failed", "cancelled"})
 FIRST_DELAY_S, LAST_DELAY_S = 0.5, 5.0
 SILENCE_S = 45.0
 """Three of the front's heartbeats: whoever says nothing for so long is gone."""
-_ORDER = ("queued", "preparing", "running", "completed", "failed", "cancelled")
 
 
 class Trouble(msgspec.Struct, frozen=True):
@@ -115,11 +114,13 @@ def changed(job: Job, event: Event) -> Job:
 def _later(known: File, told: File) -> File:
     if told.index != known.index:
         return known
-    return max(known, told, key=lambda file: (_rank(file.status), file.done_s))
+    return max(known, told, key=_how_far)
 
 
-def _rank(status: str) -> int:
-    return _ORDER.index(status) if status in _ORDER else 0
+def _how_far(file: File) -> tuple[bool, bool, bool, bool, float]:
+    """It is `queued` before it is prepared, and again, now with a length, until its first window is heard."""
+    is_prepared = file.duration_s is not None
+    return file.is_over, file.status == "running", is_prepared, file.status == "preparing", file.done_s
 
 
 def _events(api: Api, path: str, last_id: str) -> Iterator[Event]:

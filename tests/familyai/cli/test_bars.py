@@ -43,6 +43,14 @@ def test_what_is_under_way_has_a_bar_and_all_of_it_the_last() -> None:
         assert bars._progress.tasks[-1].fields["note"] == "1 of 2"
 
 
+@pytest.mark.usefixtures("terminal")
+def test_while_lengths_are_unknown_it_says_how_many_are_known() -> None:
+    with Bars() as bars:
+        bars.show_job(job(File(0, "a", "queued", 20), File(1, "b", "preparing")))
+        assert bars_of(bars) == [("b", None, 0), ("all", None, 0)]
+        assert bars._progress.tasks[-1].fields["note"] == "0 of 2, 1 looked at"
+
+
 def test_lines_stay_and_no_name_steers_the_terminal(terminal: io.StringIO) -> None:
     with Bars() as bars:
         bars.say("a.m4a\x1b[2J: a.txt")

@@ -40,3 +40,13 @@ def test_old_news_takes_nothing_back() -> None:
 def test_what_failed_is_news_though_less_of_it_is_done() -> None:
     job = told('{"file":{"index":0,"name":"a.mp3","status":"failed","done_s":0},"progress":{"done_s":10}}')
     assert job.files[0].status == "failed"
+
+
+def test_a_recording_that_was_looked_at_waits_again() -> None:
+    """It is `queued` before and after, and has a length only then."""
+    looked_at = File(0, "a.mp3", "queued", 20.0)
+    looking, done = File(0, "a.mp3", "preparing"), Job("transcription-1", "running", [looked_at])
+    news = '{"file":{"index":0,"name":"a.mp3","status":"queued","duration_s":20},"progress":{}}'
+    assert changed(Job("transcription-1", "running", [looking]), Event("1-0", news)).files == [looked_at]
+    for old in ('"status":"preparing"', '"status":"queued"'):
+        assert changed(done, Event("1-0", f'{{"file":{{"index":0,"name":"a.mp3",{old}}},"progress":{{}}}}')) == done
