@@ -53,13 +53,18 @@ class Wanted:
 
 @dataclass
 class Outcome:
-    """What became of the recordings."""
+    """What became of the recordings. `sent` are those of the job, where this command began it."""
 
     failed: dict[str, str] = field(default_factory=dict)
+    sent: list[Path] = field(default_factory=list)
 
     @property
     def code(self) -> int:
         return 1 if self.failed else 0
+
+    def called(self, recording: File) -> str:
+        """As it was given to the command; a job of another run knows its name only."""
+        return str(self.sent[recording.index]) if recording.index < len(self.sent) else recording.name
 
 
 def transcribe(paths: list[Path], folder: Path, wanted: Wanted) -> int:
@@ -110,6 +115,7 @@ def begin(api: Api, files: list[Path], wanted: Wanted, bars: Bars, outcome: Outc
             bars.show("sent", "sending", index, len(files), f"{index + 1} of {len(files)}")
             if (file_id := _sent(api, path, bars, outcome)) is not None:
                 file_ids.append(file_id)
+                outcome.sent.append(path)
         return _begun(api, wanted.order(file_ids)) if file_ids else None
     except ApiLost:
         raise  # perhaps the job has begun, though nobody heard it: it keeps its recordings
@@ -148,7 +154,7 @@ def _collect(api: Api, job_id: str, targets: Targets, bars: Bars, outcome: Outco
             if file.is_over and file.index not in told:
                 told.add(file.index)
                 _settle(api, file, target, bars, outcome)
-    if job.error:
+    if job.error and not outcome.failed:  # else each has said why
         raise ApiFailed(f"{job.id}: {job.error.message}")
 
 
@@ -158,14 +164,15 @@ def in_one(folder: Path) -> Targets:
 
 
 def _settle(api: Api, file: File, target: Path, bars: Bars, outcome: Outcome) -> None:
+    name = outcome.called(file)
     if file.status != "completed":
         words = file.error.message if file.error else file.status
-        outcome.failed[file.name] = words
-        bars.complain(f"{file.name}: {words}")
+        outcome.failed[name] = words
+        bars.complain(f"{name}: {words}")
         return
-    written = [_write(api, url, target.with_name(f"{target.name}.{name}")) for name, url in file.results.items()]
+    written = [_write(api, url, target.with_name(f"{target.name}.{kind}")) for kind, url in file.results.items()]
     length = f" ({duration(file.duration_s)})" if file.duration_s else ""
-    bars.say(f"{file.name}{length}: {', '.join(str(path) for path in written)}")
+    bars.say(f"{name}{length}: {', '.join(str(path) for path in written)}")
 
 
 def _sent(api: Api, path: Path, bars: Bars, outcome: Outcome) -> str | None:

@@ -39,6 +39,8 @@ class FakeApi:
         names = [self.files[file_id][0] for file_id in order["file_ids"]]
         files = [self._file(index, name, formats) for index, name in enumerate(names)]
         self.job = {"id": "transcription-1", "status": "completed", "files": files, "error": None}
+        if all(file["status"] == "failed" for file in files):
+            self.job |= {"status": "failed", "error": {"code": "all_files_failed", "message": "none could be"}}
         self.job["progress"] = {"done_s": 9.0, "total_s": 9.0, "percent": 100, "eta_s": 0.0}
         return self.seen()
 

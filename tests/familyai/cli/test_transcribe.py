@@ -56,8 +56,8 @@ def test_each_recording_has_its_results(
     assert api.order == {"file_ids": ["file-0", "file-1"], **options}
     shown = capsys.readouterr()
     assert shown.out.splitlines() == [
-        f"b.mp3 (9 s): {out / 'b.srt'}, {out / 'b.txt'}",
-        f"a.m4a (9 s): {out / 'a.srt'}, {out / 'a.txt'}",
+        f"{recordings / 'b.mp3'} (9 s): {out / 'b.srt'}, {out / 'b.txt'}",
+        f"{recordings / 'a.m4a'} (9 s): {out / 'a.srt'}, {out / 'a.txt'}",
     ]
     assert shown.err == ""
 
@@ -112,7 +112,23 @@ def test_one_that_cannot_be_transcribed_is_named(
     api.failing = {"b.mp3": "this is no sound"}
     assert transcribe.transcribe([recordings], tmp_path / "out", TXT) == 1
     assert texts(tmp_path / "out") == {"a.txt": "txt of a.m4a"}
-    assert capsys.readouterr().err == "b.mp3: this is no sound\n"
+    assert capsys.readouterr().err == f"{recordings / 'b.mp3'}: this is no sound\n"
+
+
+def test_when_none_can_be_transcribed_each_says_why_and_that_is_all(
+    api: FakeApi, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("x/a.wav", "y/a.wav"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(b"sound")
+    api.failing = {"a.wav": "this is no sound"}
+    assert transcribe.transcribe([tmp_path / "x", tmp_path / "y"], tmp_path / "out", TXT) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        f"{tmp_path / 'x' / 'a.wav'}: this is no sound",
+        f"{tmp_path / 'y' / 'a.wav'}: this is no sound",
+    ]
+    assert transcribe.come_back("transcription-1", tmp_path / "out") == 1
+    assert capsys.readouterr().err == "a.wav: this is no sound\n" * 2
 
 
 @pytest.mark.parametrize("call", ["POST /v1/files", "GET /v1/transcription-jobs/transcription-1/files/0/txt"])
