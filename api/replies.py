@@ -7,10 +7,16 @@ from collections.abc import Callable
 from api.broker import broker_down
 from familyai import keys
 from familyai.errors import DecodeError, EngineFailed, FamilyAIError, Unavailable
-from familyai.frame import End, Failed, Frame, Start, decode_frames
+from familyai.frame import Body, End, Failed, Frame, Start, decode_frames
 from familyai.subscription import Subscription
 
 log = logging.getLogger(__name__)
+
+MOST_UNREAD_BYTES = 256_000_000
+"""Of all answers together that came faster than they are read; as spoken text, about nine hours."""
+CHECK_EVERY_BYTES = 4_000_000
+AT_ONCE_BYTES = 4_000_000
+"""About so much of an answer is given to the server at once, which holds it until the client takes it."""
 
 
 class Reply:
@@ -20,6 +26,7 @@ class Reply:
         self.job_id = job_id
         self.queue = queue
         self.ended = False
+        self.unread_bytes = 0
         self._attempt: int | None = None
         self._seq = 0
         self._frames: list[Frame] = []
@@ -38,6 +45,7 @@ class Reply:
             self.fail(EngineFailed(frame.message, code=frame.code))
         else:
             self._frames.append(frame)
+            self.unread_bytes += _size_bytes(frame)
             self._news.set()
 
     def fail(self, failure: FamilyAIError) -> None:
@@ -45,15 +53,31 @@ class Reply:
         self._failure = self._failure or failure
         self._news.set()
 
+    def drop(self) -> None:
+        """What is here is not handed out any more: it is more than can be kept for a client that does not read it."""
+        self._frames, self.unread_bytes = [], 0
+        self.fail(Unavailable("the answer was not read as fast as it came", code="not_read"))
+
     async def frames(self) -> list[Frame]:
-        """All frames that came since the last call, waiting for one. Raises the failure when no more will come."""
+        """Frames that came since the last call, waiting for one. Raises the failure when no more will come."""
         await self._news.wait()
-        frames, self._frames = self._frames, []
-        if self._failure is None:
+        frames = self._some()
+        if self._failure is None and not self._frames:
             self._news.clear()
-        elif not frames:
+        elif self._failure is not None and not frames:
             raise self._failure
         return frames
+
+    def _some(self) -> list[Frame]:
+        """All of them, or the first that are `AT_ONCE_BYTES` together."""
+        size_bytes = count = 0
+        for frame in self._frames:
+            size_bytes, count = size_bytes + _size_bytes(frame), count + 1
+            if size_bytes >= AT_ONCE_BYTES:
+                break
+        some, self._frames = self._frames[:count], self._frames[count:]
+        self.unread_bytes -= size_bytes
+        return some
 
     def _is_repeated(self, frame: Frame) -> bool:
         """A worker that hears no answer to its PUBLISH says it again, though it may have been heard."""
@@ -68,12 +92,13 @@ class ReplyHub:
     """All open replies of this process. Nothing here blocks: frames are put where their readers find them."""
 
     def __init__(self, url: str, front_id: str, on_stray: Callable[[str], None]) -> None:
-        """`on_stray` hears of jobs that begin to answer though nobody waits for them."""
+        """`on_stray` hears of jobs that answer though nobody waits for them, or nobody reads it."""
         self.subscription = Subscription(
-            url, keys.reply(front_id), self._hear, on_lost=lambda: self.fail_all(broker_down())
+            url, keys.reply(front_id), self.hear, on_lost=lambda: self.fail_all(broker_down())
         )
         self._on_stray = on_stray
         self._open: dict[str, Reply] = {}
+        self._unchecked_bytes = 0
 
     def check_connected(self) -> None:
         """Raises Unavailable while no frame could be heard."""
@@ -97,7 +122,8 @@ class ReplyHub:
         for reply in self._open.values():
             reply.fail(failure)
 
-    def _hear(self, message: bytes) -> None:
+    def hear(self, message: bytes) -> None:
+        """One message of frames."""
         try:
             frames = decode_frames(message)
         except DecodeError as error:  # whose frames they were nobody knows; their replies will notice the gap
@@ -108,3 +134,19 @@ class ReplyHub:
                 reply.put(frame)
             elif isinstance(frame, Start):
                 self._on_stray(frame.job_id)
+        self._unchecked_bytes += len(message)
+        if self._unchecked_bytes >= CHECK_EVERY_BYTES:
+            self._unchecked_bytes = 0
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Whoever is furthest behind goes, so that a client that never reads is no danger to all others."""
+        while sum(reply.unread_bytes for reply in self._open.values()) > MOST_UNREAD_BYTES:
+            furthest = max(self._open.values(), key=lambda reply: reply.unread_bytes)
+            log.warning("an answer is not read", extra={"action": "answer.not_read", "job": furthest.job_id})
+            furthest.drop()
+            self._on_stray(furthest.job_id)
+
+
+def _size_bytes(frame: Frame) -> int:
+    return len(frame.data) if isinstance(frame, Body) else 0

@@ -8,6 +8,7 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
+import api.replies
 from familyai import keys
 from familyai.blobs import BlobStore
 from familyai.catalogue import Profile
@@ -300,6 +301,26 @@ async def test_a_client_that_leaves_a_stream_stops_it(served: Served, worker: Sc
     assert heard[1] is not None
     assert heard[1]["data"] == claim.job.id.encode()
     await told.aclose()  # type: ignore[no-untyped-call]
+
+
+async def test_a_client_that_does_not_read_costs_bounded_memory(
+    served: Served, worker: ScriptedWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api.replies, "MOST_UNREAD_BYTES", 8_000_000)
+    opening = asyncio.create_task(_open(served))
+    claim = await worker.take()
+    await worker.start(claim, ((b"content-type", b"audio/wav"),))
+    idle = await opening
+    for _ in range(28):  # more than that, the sockets between, and what is given to the server at once
+        await worker.write(claim, bytes(1_000_000))
+    await until(lambda: _is(worker, claim.job.id, State.CANCELLED), "the job is cancelled")
+    assert sum(reply.unread_bytes for reply in served.front.replies.all()) <= 8_000_000
+
+    asking = asyncio.create_task(served.chat())
+    await worker.answer(await worker.take(), b"{}")
+    assert (await asking).json() == {}, "others do not pay for it"
+    with pytest.raises(httpx.RemoteProtocolError):  # what it has is not the whole
+        await idle.aread()
 
 
 async def test_a_client_that_leaves_in_its_own_sentence_is_counted_as_gone(served: Served, redis: Redis) -> None:

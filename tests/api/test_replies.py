@@ -1,8 +1,9 @@
 import pytest
 
-from api.replies import Reply
+import api.replies
+from api.replies import Reply, ReplyHub
 from familyai.errors import EngineFailed, RequestError, Unavailable
-from familyai.frame import Body, End, Failed, Frame, Start
+from familyai.frame import Body, End, Failed, Frame, Start, encode_frames
 
 
 def start(seq: int = 0, attempt: int = 1) -> Start:
@@ -95,3 +96,32 @@ async def test_the_first_failure_counts() -> None:
 
     with pytest.raises(RequestError, match="first"):
         await reply.frames()
+
+
+async def test_what_has_gathered_is_handed_out_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api.replies, "AT_ONCE_BYTES", 2)
+    reply = filled(start(), body(1), body(2), body(3), End("job-1", 1, 4))
+
+    assert reply.unread_bytes == 3
+    assert await reply.frames() == [start(), body(1), body(2)]
+    assert reply.unread_bytes == 1
+    assert await reply.frames() == [body(3), End("job-1", 1, 4)]
+
+
+async def test_who_is_furthest_behind_is_dropped_when_all_together_are_too_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api.replies, "MOST_UNREAD_BYTES", 9)
+    monkeypatch.setattr(api.replies, "CHECK_EVERY_BYTES", 1)
+    dropped: list[str] = []
+    hub = ReplyHub("redis://127.0.0.1:1/0", "front-1", on_stray=dropped.append)
+    hub.subscription.connected.set()
+    quick, slow = hub.open("quick", "chat"), hub.open("slow", "chat")
+    hub.hear(encode_frames([Start("quick", 1, 0, 200, (), "w", 0), Body("quick", 1, 1, b"12")]))
+    hub.hear(encode_frames([Start("slow", 1, 0, 200, (), "w", 0), Body("slow", 1, 1, b"1234567")]))
+    assert dropped == []
+    hub.hear(encode_frames([Body("quick", 1, 2, b"3")]))
+
+    assert dropped == ["slow"]
+    assert slow.unread_bytes == 0
+    with pytest.raises(Unavailable, match="not read"):
+        await slow.frames()
+    assert b"".join(frame.data for frame in await quick.frames() if isinstance(frame, Body)) == b"123"
