@@ -5,7 +5,7 @@ A recording goes straight into the blob store, on to the engine by reference, an
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
 
 from api.answer import Answer
@@ -26,12 +26,17 @@ from routing.resolve import Target, default_name, names, resolve
 
 router = APIRouter(prefix="/v1/audio", tags=["audio"])
 
+_BYTES = {"type": "string", "format": "binary"}
 _TEXT: dict[str, Any] = {
     "application/json": {"schema": {"type": "object"}},
     "text/plain": {"schema": {"type": "string"}},
+    "text/vtt": {"schema": {"type": "string"}},
     "text/event-stream": {"schema": {"type": "string"}},
 }
-_SOUND: dict[str, Any] = {"audio/mpeg": {"schema": {"type": "string", "format": "binary"}}}
+_SOUND: dict[str, Any] = {
+    **{f"audio/{kind}": {"schema": _BYTES} for kind in ("mpeg", "ogg", "aac", "flac", "wav", "pcm")},
+    "text/event-stream": {"schema": {"type": "string"}},
+}
 
 
 def _answers(content: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
@@ -85,7 +90,13 @@ async def create_translation(answer: Transcribed) -> Relay:
     return answer
 
 
-@router.post("/speech", summary="Speak a text", responses=_answers(_SOUND), openapi_extra=json_body(SpeechRequest))
+@router.post(
+    "/speech",
+    summary="Speak a text",
+    response_class=Response,
+    responses=_answers(_SOUND),
+    openapi_extra=json_body(SpeechRequest),
+)
 async def create_speech(answer: Spoken) -> Relay:
     """The text, spoken; its first sentence is sent while the others are still being spoken."""
     return answer

@@ -46,7 +46,7 @@ class TranscriptionJobRequest(BaseModel):
 class TranscriptionJobForm(TranscriptionJobRequest):
     """As a form: recordings that come with it, ids of files, or both."""
 
-    files: list[bytes] = Field(description="The recordings, repeated, in any format that FFmpeg reads.")
+    files: list[bytes] = Field([], description="The recordings, repeated, in any format that FFmpeg reads.")
     file_ids: list[str] = Field([], description="Ids of the member's files, repeated or with commas between them.")
     formats: str = Field("txt", description="`txt`, `srt`, `vtt`, `json`, with commas between them.")  # type: ignore[assignment]
 

@@ -136,6 +136,13 @@ def test_openapi_describes_every_operation() -> None:
     schemas = {ready[status]["content"]["application/json"]["schema"]["$ref"] for status in ("200", "503")}
     assert schemas == {"#/components/schemas/Readiness"}
     assert list(document["paths"]["/metrics"]["get"]["responses"]["200"]["content"]) == ["text/plain"]
+    speech = document["paths"]["/v1/audio/speech"]["post"]["responses"]["200"]["content"]
+    sounds = {f"audio/{kind}" for kind in ("mpeg", "ogg", "aac", "flac", "wav", "pcm")}
+    assert set(speech) == {*sounds, "text/event-stream"}
+    heard = document["paths"]["/v1/audio/transcriptions"]["post"]["responses"]["200"]["content"]
+    assert set(heard) == {"application/json", "text/plain", "text/vtt", "text/event-stream"}
+    job = document["paths"]["/v1/transcription-jobs"]["post"]["requestBody"]["content"]
+    assert "required" not in job["multipart/form-data"]["schema"], "ids of files will do"
     operations = {(path, verb): told for path, verbs in document["paths"].items() for verb, told in verbs.items()}
     assert {("/v1/files", "post"), ("/v1/batches/{batch_id}/cancel", "post")} <= set(operations)
     for (path, _), told in operations.items():
