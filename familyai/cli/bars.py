@@ -4,10 +4,9 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
 from familyai.cli import console
-from familyai.cli.console import duration
+from familyai.cli.console import duration, printable
 from familyai.cli.follow import Job
 
-_CONTROL = dict.fromkeys((*range(32), *range(127, 160)))
 _LONGEST = 40
 _UNDER_WAY = ("preparing", "running")
 
@@ -33,7 +32,7 @@ class Bars:
 
     def say(self, words: str, style: str = "") -> None:
         """A line that stays."""
-        console.out.print(Text(words.translate(_CONTROL), style=style), soft_wrap=True)
+        console.out.print(Text(printable(words), style=style), soft_wrap=True)
 
     def complain(self, words: str) -> None:
         """The same, on stderr."""
@@ -50,7 +49,7 @@ class Bars:
     def _beside(self, words: str, style: str) -> None:
         both = console.out.is_terminal and console.err.is_terminal  # then only the bars' console writes above them
         place = console.out if both else console.err
-        place.print(Text(words.translate(_CONTROL), style=style), soft_wrap=True)
+        place.print(Text(printable(words), style=style), soft_wrap=True)
 
     def show(self, key: str, name: str, done: float, total: float | None, note: str = "") -> None:
         """The bar of this key; a moving one while nobody knows the total."""
@@ -85,5 +84,5 @@ def _note(job: Job) -> str:
 
 def short(name: str) -> str:
     """A file's name as a terminal may show it."""
-    shown = name.translate(_CONTROL)
+    shown = printable(name)
     return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 1]}…"

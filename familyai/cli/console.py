@@ -33,6 +33,9 @@ _MARKS = {
 }
 
 
+_UNPRINTABLE = dict.fromkeys((*range(32), *range(127, 160))) | dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
+
+
 class Progress:
     """A line per process: what it is doing, and for how long. On a terminal in place, else a line per change.
 
@@ -96,6 +99,11 @@ def duration(seconds: float) -> str:
     return f"{rest} s"
 
 
+def printable(name: str) -> str:
+    """A name as any terminal takes it: without what steers one, and � for what is no text on this system."""
+    return name.translate(_UNPRINTABLE)
+
+
 def table(*headers: str) -> Table:
     """A plain table in the command line's one style."""
     made = Table(box=None, pad_edge=False, header_style="bold")
@@ -121,4 +129,4 @@ def own_command() -> str:
 
 
 def warn(words: str) -> None:
-    err.print(f"[yellow]warning:[/] {words}", soft_wrap=True)
+    err.print(Text.assemble(("warning:", "yellow"), f" {printable(words)}"), soft_wrap=True)

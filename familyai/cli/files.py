@@ -27,5 +27,7 @@ def make_folder(folder: Path) -> None:
     """Raises FamilyAIError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise FamilyAIError(f"{folder} is a file: results need a folder") from error
     except OSError as error:
-        raise FamilyAIError(f"cannot make {folder}: {error.strerror}") from error
+        raise FamilyAIError(f"cannot make the folder {folder}: {error.strerror}") from error

@@ -49,6 +49,7 @@ members = typer.Typer(
 app.add_typer(members, name="member")
 
 Flag = partial(typer.Option, metavar="")  # it takes no value, and its help shows none
+Model = Annotated[str | None, typer.Option(help="A queue, an alias or a model's name.", metavar="NAME")]
 Name = Annotated[str, typer.Argument(help="The member's name.", show_default=False)]
 
 
@@ -74,13 +75,17 @@ def up(
     ] = False,
     profile: Annotated[
         str | None,
-        typer.Option(help="Profile of queues.yaml: embedded, echo or thor (default: FAMILYAI_PROFILE, else embedded)."),
+        typer.Option(
+            help="Profile of queues.yaml: embedded, echo or thor (default: FAMILYAI_PROFILE, else embedded).",
+            metavar="NAME",
+        ),
     ] = None,
 ) -> None:
     """Start everything, show a first answer, and stay until Ctrl-C.
 
-    Broker, workers, front and Flower start in this order, each when the one before is healthy, and are restarted when
-    they die. State, logs and the first member's key are kept in .familyai (FAMILYAI_HOME).
+    Broker, workers, front and Flower start in this order, each when the one
+    before is healthy, and are restarted when they die. State, logs and the
+    first member's key are kept in .familyai (FAMILYAI_HOME).
     """
     from familyai.cli import up as command
 
@@ -89,7 +94,7 @@ def up(
 
 @app.command(cls=Command)
 def down() -> None:
-    """Stop everything; running answers may finish. Nothing is left, not even of a supervisor that was killed."""
+    """Stop everything; running answers may finish. Also cleans up after a FamilyAI that was killed."""
     from familyai.cli import down as command
 
     raise typer.Exit(command.down())
@@ -116,8 +121,10 @@ def chat(
     text: Annotated[
         str | None, typer.Argument(help="What to ask; without it, a small conversation.", show_default=False)
     ] = None,
-    model: Annotated[str, typer.Option(help="A queue, an alias or a model's name.")] = "auto",
-    system: Annotated[str | None, typer.Option(help="Instructions that stand before the conversation.")] = None,
+    model: Annotated[str, typer.Option(help="A queue, an alias or a model's name.", metavar="NAME")] = "auto",
+    system: Annotated[
+        str | None, typer.Option(help="Instructions that stand before the conversation.", metavar="TEXT")
+    ] = None,
     max_tokens: Annotated[
         int, typer.Option(min=1, metavar="N", help="Where an answer is cut, however much is left.")
     ] = 1024,
@@ -136,39 +143,54 @@ def transcribe(
     ] = None,
     formats: Annotated[
         list[str] | None,
-        typer.Option(
-            "--format", help="txt, srt, vtt or json; several with commas.", metavar="NAME", show_default="txt"
-        ),
+        typer.Option("--format", help="txt (the default), srt, vtt or json; several with commas.", metavar="NAME"),
     ] = None,
     folder: Annotated[
         Path | None,
-        typer.Option("--out", help="Folder of the results: this one; with --watch, the watched.", metavar="DIR"),
+        typer.Option(
+            "--out", help="Where results go: else into this folder; with --watch, the watched.", metavar="DIR"
+        ),
     ] = None,
     language: Annotated[
         str | None, typer.Option(help="The language spoken, as de or german; else it is recognised.", metavar="NAME")
     ] = None,
-    words: Annotated[bool, Flag("--words", help="Say in json when each word is spoken.")] = False,
-    model: Annotated[str | None, typer.Option(help="A queue, an alias or a model's name.")] = None,
+    words: Annotated[bool, Flag("--words", help="With --format json: when each word is spoken.")] = False,
+    model: Model = None,
     watch: Annotated[bool, Flag("--watch", help="Stay, and transcribe whatever comes into the folders.")] = False,
     job: Annotated[str | None, typer.Option(help="Come back to a job begun earlier.", metavar="ID")] = None,
     cancel: Annotated[bool, Flag("--cancel", help="With --job: end it.")] = False,
 ) -> None:
     """Turn recordings into text or subtitles: DIR/NAME.txt for NAME.m4a. Older results are overwritten.
 
-    Exit code 1 when a recording failed; the others have their results. Ctrl-C leaves the work running and says how to
-    come back to it.
+    Exit code 1 when a recording failed; the others have their results. Ctrl-C,
+    once all are sent, leaves the work running and says how to come back to it.
     """
-    if bool(files) == bool(job) or (cancel and not job) or (watch and not files):
-        raise typer.BadParameter("give recordings, or --job ID (--cancel is for a job, --watch for folders)")
+    _fits(bool(files), bool(formats or language or words or model), bool(job), watch, cancel)
     from familyai.cli import transcribe as command
     from familyai.cli import watch as watching
 
     if job:
         raise typer.Exit(command.cancel(job) if cancel else command.come_back(job, folder or Path()))
     wanted = command.Wanted(_formats(formats or ["txt"], command.FORMATS), language, words, model)
+    if words and "json" not in wanted.formats:
+        raise typer.BadParameter("times of words stand in json only: add --format json", param_hint="--words")
     if watch:
         raise typer.Exit(watching.watch(files or [], folder, wanted))
     raise typer.Exit(command.transcribe(files or [], folder or Path(), wanted))
+
+
+def _fits(files: bool, wishes: bool, job: bool, watch: bool, cancel: bool) -> None:
+    """Says which words of the command do not go together."""
+    if cancel and not job:
+        raise typer.BadParameter("it ends a job: --job ID --cancel", param_hint="--cancel")
+    if job and (files or watch):
+        raise typer.BadParameter("its recordings were sent when it began: give none with it", param_hint="--job")
+    if job and wishes:
+        raise typer.BadParameter("formats, language, words and model were fixed when it began", param_hint="--job")
+    if not (files or job):
+        raise typer.BadParameter(
+            "give " + ("folders to watch" if watch else "recordings, folders of them, or --job ID")
+        )
 
 
 def _formats(given: list[str], known: tuple[str, ...]) -> tuple[str, ...]:
@@ -181,15 +203,18 @@ def _formats(given: list[str], known: tuple[str, ...]) -> tuple[str, ...]:
 @app.command(cls=Command)
 def speak(
     text: Annotated[
-        str | None, typer.Argument(help="What to say; - or none of it: what comes in.", show_default=False)
+        str | None,
+        typer.Argument(help="What to say; without it or with -, what comes in through a pipe.", show_default=False),
     ] = None,
     path: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="mp3, opus, ogg, aac, flac, wav or pcm by its ending.", metavar="FILE"),
     ] = None,
-    voice: Annotated[str | None, typer.Option(help="One of --voices; else the household's.", metavar="NAME")] = None,
-    speed: Annotated[float, typer.Option(min=0.25, max=4, help="2 is twice as fast.")] = 1.0,
-    model: Annotated[str | None, typer.Option(help="A queue, an alias or a model's name.")] = None,
+    voice: Annotated[
+        str | None, typer.Option(help="One that --voices lists; else the household's.", metavar="NAME")
+    ] = None,
+    speed: Annotated[float, typer.Option(min=0.25, max=4, help="2 is twice as fast.", metavar="N")] = 1.0,
+    model: Model = None,
     voices: Annotated[bool, Flag("--voices", help="List the voices and leave.")] = False,
 ) -> None:
     """Speak a text into a file, or without -o as mp3 into a pipe."""

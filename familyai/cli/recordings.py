@@ -28,7 +28,7 @@ class NoRecording(FamilyAIError):
     """There is nothing to transcribe, and this is why."""
 
 
-def expanded(paths: Iterable[Path]) -> list[Path]:
+def expanded(paths: Sequence[Path]) -> list[Path]:
     """The files, and of folders what lies in them, each once. Raises NoRecording for what is not there."""
     found: dict[Path, Path] = {}
     for path in paths:
@@ -36,7 +36,10 @@ def expanded(paths: Iterable[Path]) -> list[Path]:
             _check(file)
             found.setdefault(file.resolve(), file)
     if not found:
-        raise NoRecording("no recording lies there; a file with another ending is taken when it is named itself")
+        folders = ", ".join(str(path) for path in paths)
+        raise NoRecording(
+            f"{folders}: no sound or video file lies right in it, by its ending; name one itself, whatever it is called"
+        )
     return list(found.values())
 
 

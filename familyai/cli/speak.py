@@ -1,5 +1,7 @@
 """`familyai speak`: a text, spoken into a file or into a pipe while it is still being spoken."""
 
+import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -11,7 +13,7 @@ import msgspec
 
 from familyai.cli import console
 from familyai.cli.api import Api, decoded
-from familyai.cli.console import out
+from familyai.cli.console import out, own_command, printable, warn
 from familyai.cli.files import whole
 from familyai.errors import FamilyAIError
 from familyai.settings import load_settings
@@ -51,7 +53,7 @@ def speak(text: str | None, path: Path | None, voice: str | None, speed: float, 
     with Api(load_settings()) as api, _place(path) as place, api.answer("POST", "/v1/audio/speech", json=body) as sound:
         size_bytes = _copy(sound, place)
     if path is not None:
-        out.print(f"{path}: {size_bytes / 1000:.0f} kB", markup=False)
+        out.print(f"{printable(str(path))}: {size_bytes / 1000:.0f} kB", markup=False, soft_wrap=True)
     return 0
 
 
@@ -67,9 +69,11 @@ def format_of(path: Path | None) -> str:
     """As the file's ending says; a pipe gets mp3. Raises CannotSpeak."""
     if path is None:
         return "mp3"
+    if path.is_dir():
+        raise CannotSpeak(f"{path} is a folder: name a file in it, such as {path / 'speech.mp3'}")
     if found := FORMATS.get(path.suffix.lower()):
         return found
-    raise CannotSpeak(f"{path}: no sound is known by this ending; known are {', '.join(FORMATS)}")
+    raise CannotSpeak(f"{path}: the ending decides the format, and this one is none of {', '.join(FORMATS)}")
 
 
 def _given(text: str | None) -> str:
@@ -80,6 +84,8 @@ def _given(text: str | None) -> str:
         said = sys.stdin.buffer.read().decode() if text in (None, "-") else text
     except UnicodeDecodeError:
         raise CannotSpeak("what comes in is no text in UTF-8") from None
+    if text and os.path.isfile(text):
+        warn(f"this speaks the name '{text}'; to hear what stands in it: {own_command()} speak < {shlex.quote(text)}")
     if not (said or "").strip():
         raise CannotSpeak("nothing to say: the text is empty")
     return said or ""

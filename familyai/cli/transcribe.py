@@ -1,6 +1,7 @@
 """`familyai transcribe`: recordings up, a job followed, and each result beside the others, whole or not at all."""
 
 import io
+import os
 import shlex
 import time
 from collections.abc import Callable
@@ -194,8 +195,13 @@ def _upload(api: Api, path: Path, bars: Bars) -> str:
     """Read from the disk as it is sent."""
     size_bytes = path.stat().st_size
     with _Counted(path, lambda done: bars.show("file", path.name, done, size_bytes)) as file:
-        fields = {"data": {"purpose": "transcription"}, "files": {"file": (path.name, file)}}
+        fields = {"data": {"purpose": "transcription"}, "files": {"file": (_as_text(path.name), file)}}
         return decoded(api.ask("POST", "/v1/files", **fields), _Uploaded).id
+
+
+def _as_text(name: str) -> str:
+    """A name that came from a system of another encoding, as a form can carry it."""
+    return os.fsencode(name).decode(errors="replace")
 
 
 class _Uploaded(msgspec.Struct):

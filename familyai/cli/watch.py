@@ -77,7 +77,9 @@ def _look(api: Api, watching: Watching, wanted: Wanted) -> None:
 def _check(folders: list[Path], results: Path | None) -> None:
     for folder in folders:
         if not folder.is_dir():
-            raise NoRecording(f"{folder}: --watch is for folders")
+            raise NoRecording(
+                f"{folder}: " + ("--watch is for folders" if folder.exists() else "there is no such folder")
+            )
     if results is not None:
         if len(folders) > 1:
             raise NoRecording("results of several folders would mix: without --out they lie beside their recordings")

@@ -80,3 +80,8 @@ def test_the_command_of_this_installation_is_found_however_python_was_started(
     assert console.own_command() == ".venv/bin/familyai"
     (venv / "familyai").unlink()
     assert console.own_command() == "familyai"
+
+
+def test_a_name_in_a_warning_is_just_text(capsys: pytest.CaptureFixture[str]) -> None:
+    console.warn("[red]memos [x]\x1b[2J \udcfc: gone")
+    assert capsys.readouterr().err == "warning: [red]memos [x][2J \ufffd: gone\n"

@@ -38,7 +38,7 @@ def test_a_file_that_is_named_may_be_called_anything_and_counts_once(tmp_path: P
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(NoRecording, match=r"x\.wav: there is no such file"):
         expanded([tmp_path / "x.wav"])
-    with pytest.raises(NoRecording, match="no recording lies there"):
+    with pytest.raises(NoRecording, match=f"{tmp_path}: no sound or video file lies right in it"):
         expanded([tmp_path])
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(NoRecording, match="pipe: not a file"):

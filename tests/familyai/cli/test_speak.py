@@ -64,8 +64,18 @@ def test_without_a_place_on_a_terminal_it_asks_for_one(monkeypatch: pytest.Monke
 def test_formats_go_by_the_ending(tmp_path: Path) -> None:
     assert [format_of(Path(f"a{ending}")) for ending in (".MP3", ".opus", ".pcm")] == ["mp3", "opus", "pcm"]
     assert format_of(None) == "mp3"
-    with pytest.raises(CannotSpeak, match=r"a\.txt: .* known are \.mp3, \.opus"):
+    with pytest.raises(CannotSpeak, match=r"a\.txt: .* none of \.mp3, \.opus"):
         format_of(Path("a.txt"))
+    with pytest.raises(CannotSpeak, match="is a folder: name a file in it"):
+        format_of(tmp_path)
+
+
+def test_the_name_of_a_text_is_not_the_text(api: FakeApi, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    book = tmp_path / "my book.txt"
+    book.write_text("Once upon a time")
+    speak.speak(str(book), tmp_path / "a.mp3", None, 1.0, None)
+    assert f"speak < '{book}'" in capsys.readouterr().err
+    assert api.speech[0]["input"] == str(book)
 
 
 def test_the_apis_own_message_is_the_error(api: FakeApi, tmp_path: Path) -> None:

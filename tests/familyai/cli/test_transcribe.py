@@ -85,6 +85,13 @@ def test_a_name_is_data(api: FakeApi, tmp_path: Path, capsys: pytest.CaptureFixt
     assert "\u001b" not in capsys.readouterr().out
 
 
+def test_a_name_in_another_encoding_is_taken(api: FakeApi, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / os.fsdecode(b"gr\xfc\xdfe.mp3")).write_bytes(b"sound")
+    assert transcribe.transcribe([tmp_path], tmp_path / "out", TXT) == 0
+    assert list(texts(tmp_path / "out").values()) == ["txt of gr\ufffd\ufffde.mp3"]
+    capsys.readouterr().out.encode()
+
+
 def test_what_is_not_there_is_said_before_anything_is_sent(api: FakeApi, recordings: Path, tmp_path: Path) -> None:
     with pytest.raises(NoRecording, match=r"c\.wav: there is no such file"):
         transcribe.transcribe([recordings, tmp_path / "c.wav"], tmp_path, TXT)
@@ -208,6 +215,11 @@ def test_nobody_there(recordings: Path, tmp_path: Path, monkeypatch: pytest.Monk
         transcribe.transcribe([recordings], tmp_path, TXT)
 
 
+def test_a_file_is_no_folder_for_results(api: FakeApi, recordings: Path) -> None:
+    with pytest.raises(FamilyAIError, match=r"a\.m4a is a file: results need a folder"):
+        transcribe.transcribe([recordings], recordings / "a.m4a", TXT)
+
+
 def test_an_unknown_language_is_told_at_once() -> None:
     with pytest.raises(FamilyAIError, match="klingon"):
         Wanted(language="klingon")
@@ -217,9 +229,12 @@ def test_an_unknown_language_is_told_at_once() -> None:
     ("words", "complaint"),
     [
         ([], "give recordings"),
-        (["a.wav", "--job", "x"], "give recordings"),
-        (["a.wav", "--cancel"], "give recordings"),
-        (["--watch"], "give recordings"),
+        (["a.wav", "--job", "x"], "were sent when it began"),
+        (["--job", "x", "--watch"], "were sent when it began"),
+        (["--job", "x", "--format", "srt"], "were fixed when it began"),
+        (["a.wav", "--cancel"], "--job ID --cancel"),
+        (["--watch"], "give folders to watch"),
+        (["a.wav", "--words"], "add --format json"),
         (["a.wav", "--format", "txt,doc"], "'doc' is not one of txt, srt, vtt, json"),
     ],
 )

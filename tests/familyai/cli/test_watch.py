@@ -94,6 +94,8 @@ def test_mistakes_are_told_at_once(api: FakeApi, tmp_path: Path, monkeypatch: py
     (tmp_path / "a.wav").write_bytes(b"sound")
     with pytest.raises(NoRecording, match="--watch is for folders"):
         watch.watch([tmp_path / "a.wav"], None, Wanted())
+    with pytest.raises(NoRecording, match="none: there is no such folder"):
+        watch.watch([tmp_path / "none"], None, Wanted())
     with pytest.raises(NoRecording, match="would mix"):
         watch.watch([tmp_path, tmp_path], tmp_path, Wanted())
     monkeypatch.setenv("FAMILYAI_URL", "http://127.0.0.1:9")
