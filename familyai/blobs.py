@@ -108,10 +108,13 @@ class BlobStore:
 
     def delete_now(self, name: str) -> None:
         """`delete`, blocking."""
-        try:
-            self._fs.rm(self._path(name), recursive=True)
-        except FileNotFoundError:
-            return
+        path, there = self._path(name), True
+        while there:
+            try:
+                self._fs.rm(path, recursive=True)
+                return
+            except FileNotFoundError:  # never there, or somebody else deletes it, too, and has not come to the end
+                there = self._fs.exists(path)
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"

@@ -21,6 +21,7 @@ from api.work.batch_input import InputCheck, Numbered, numbered_lines, read
 from api.work.batch_lines import expired, line_job, lines_at_once, may_pass, refusal, result
 from api.work.bounded import Piece, bounded
 from api.work.dispatch import Dispatcher
+from api.work.drive import tidy
 from api.work.leader import Kind
 from familyai import cancel
 from familyai.batches import ENDED, Batch, Problem, Record, Status, Verdict, line_blob
@@ -47,13 +48,17 @@ class BatchDriver:
 
     @property
     def kind(self) -> Kind:
-        return Kind(self.drive, self.give_up, self.is_over)
+        return Kind(self.drive, self.give_up, self.is_over, self.tidy_up)
 
     async def is_over(self, batch_id: str) -> bool:
         return await self._store.status(batch_id) in (None, *ENDED)
 
     async def give_up(self, batch_id: str, reason: str) -> None:
         await self._fail(batch_id, [Problem("internal_error", reason)])
+
+    async def tidy_up(self, batch_id: str) -> None:
+        """The results of its lines: its files hold them."""
+        await tidy(self._front.blobs, f"batches/{batch_id}")
 
     async def drive(self, batch_id: str) -> None:
         steps = {
@@ -70,12 +75,11 @@ class BatchDriver:
             await self._fail(batch_id, [Problem("file_not_found", words)])
 
     async def _fail(self, batch_id: str, problems: list[Problem]) -> None:
-        await self._store.fail(batch_id, problems)
-        await self._ended(batch_id, Status.FAILED)
+        if await self._store.fail(batch_id, problems):
+            self._ended(batch_id, Status.FAILED)
 
-    async def _ended(self, batch_id: str, status: Status) -> None:
+    def _ended(self, batch_id: str, status: Status) -> None:
         log.info("a batch ended", extra={"action": f"batch.{status}", "batch": batch_id})
-        await self._front.blobs.delete(f"batches/{batch_id}")
 
     async def _validate(self, record: Record) -> None:
         check = InputCheck(record.batch.endpoint, self._front.profile.limits)
@@ -158,8 +162,8 @@ class BatchDriver:
         output_id = await write_file(self._front, batch, "output", output_parts(batch.id, marks))
         error_id = await write_file(self._front, batch, "error", error_parts(batch.id, marks, late))
         status = Status.CANCELLED if is_cancelled else Status.EXPIRED if late else Status.COMPLETED
-        await self._store.end(batch.id, status, output_id, error_id)
-        await self._ended(batch.id, status)
+        if await self._store.end(batch.id, status, output_id, error_id):
+            self._ended(batch.id, status)
 
     async def _late(self, batch: Batch, marks: dict[int, Verdict]) -> dict[int, bytes]:
         """The error file's lines for what was not answered in time."""

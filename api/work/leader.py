@@ -29,13 +29,15 @@ GiveUp = Callable[[str, str], Awaitable[None]]
 """Ends the work of this id as failed, for this reason, since driving it crashed again and again."""
 IsOver = Callable[[str], Awaitable[bool]]
 """Whether the work of this id was cancelled, deleted, or has ended."""
+TidyUp = Callable[[str], Awaitable[None]]
+"""Deletes what led to the results of the work of this id, which is over and driven by nobody any more."""
 
 
 class Kind:
-    """One kind of work: how it is driven, how given up, and how one knows that it is over."""
+    """One kind of work: how it is driven, how given up, how one knows that it is over, and what is to do then."""
 
-    def __init__(self, drive: Drive, give_up: GiveUp, is_over: IsOver) -> None:
-        self.drive, self.give_up, self.is_over = drive, give_up, is_over
+    def __init__(self, drive: Drive, give_up: GiveUp, is_over: IsOver, tidy_up: TidyUp) -> None:
+        self.drive, self.give_up, self.is_over, self.tidy_up = drive, give_up, is_over, tidy_up
 
 
 class Leader:
@@ -87,6 +89,8 @@ class Leader:
         kind = self._kinds.get(name)
         if kind is None or await kind.is_over(work_id):
             await self._stop([entry])
+            if kind is not None:
+                await kind.tidy_up(work_id)
             await self._front.redis.zrem(keys.WORK, entry)
         elif entry in self._tasks and self._tasks[entry].done():
             await self._judge(entry, kind, work_id)

@@ -24,8 +24,8 @@ class Transcriptions:
         self._front = front
         self._dispatcher = dispatcher
         self._store = TranscriptionStore(front.redis)
-        self.jobs = Kind(self._drive, self._give_up, self._is_over)
-        self.webhooks = Kind(self._call, self._give_up_calling, self._is_settled)
+        self.jobs = Kind(self._drive, self._give_up, self._is_over, self._tidy_up)
+        self.webhooks = Kind(self._call, self._give_up_calling, self._is_settled, self._keep)
 
     async def _drive(self, job_id: str) -> None:
         journal = await taken(self._store, job_id)
@@ -44,6 +44,10 @@ class Transcriptions:
     async def _is_over(self, job_id: str) -> bool:
         return await self._store.status(job_id) not in ("queued", "running")
 
+    async def _tidy_up(self, job_id: str) -> None:
+        is_deleted = await self._store.status(job_id) is None
+        await tidy(self._front.blobs, job_folder(job_id) if is_deleted else work_folder(job_id))
+
     async def _call(self, job_id: str) -> None:
         record = await self._store.find(job_id)
         if record is None or record.order.webhook_url is None:
@@ -55,6 +59,9 @@ class Transcriptions:
 
     async def _give_up_calling(self, job_id: str, reason: str) -> None:
         await self._store.note_webhook(job_id, Outcome(None, 0, "internal_error"))
+
+    async def _keep(self, job_id: str) -> None:
+        """A call leaves nothing behind."""
 
     async def _is_settled(self, job_id: str) -> bool:
         return not await self._store.awaits_webhook(job_id)
@@ -78,9 +85,7 @@ async def end(
     when it is gone. What was completed stays. Raises redis-py's errors."""
     now_s = time.time()
     ended = record.ended(status, now_s, now_s + retention_s(front), fault)
-    reached = await store.end(ended, job_event(ended, now_s))
-    await tidy(front.blobs, work_folder(record.id))
-    return reached
+    return await store.end(ended, job_event(ended, now_s))
 
 
 async def delete(front: Front, store: TranscriptionStore, record: Record) -> None:

@@ -383,6 +383,21 @@ async def test_a_leader_that_dies_while_it_writes_files(served: Served, monkeypa
     assert await front.blobs.get(file.blob) == b'{"custom_id": "line 1"}\n'
 
 
+async def test_nothing_of_its_lines_stays_however_busy_the_disk_is(
+    served: Served, client: openai.AsyncOpenAI, answering: Answering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever sees that a batch has ended stops its drive: that must not stop the tidying."""
+    delete = served.front.blobs.delete
+
+    async def slowly(name: str) -> None:
+        await asyncio.sleep(10 * leader.INTERVAL_S)
+        await delete(name)
+
+    monkeypatch.setattr(served.front.blobs, "delete", slowly)
+    await ended(client, (await begun(client, jsonl(a_line("a")))).id)
+    await until(lambda: _nothing_left(served, ""), "everything is tidied up")
+
+
 async def test_an_answer_outlasts_a_full_disk(
     served: Served, client: openai.AsyncOpenAI, answering: Answering, monkeypatch: pytest.MonkeyPatch
 ) -> None:

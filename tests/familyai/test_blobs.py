@@ -130,6 +130,26 @@ async def test_everything_under_a_name_goes_with_it(blobs: BlobStore, folder: Pa
     assert names_in(folder / "batches") == {"ab"}
 
 
+async def test_two_who_delete_the_same_leave_nothing(
+    blobs: BlobStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each finds that what it has just listed is gone."""
+    for name in ("batches/a/1", "batches/a/2"):
+        await blobs.put(name, b"x")
+    remove, interrupted = blobs._fs.rm, []
+
+    def rm(path: str, recursive: bool) -> None:
+        if not interrupted:
+            interrupted.append(path)
+            (folder / "batches" / "a" / "1").unlink()
+            raise FileNotFoundError("batches/a/1")
+        remove(path, recursive=recursive)
+
+    monkeypatch.setattr(blobs._fs, "rm", rm)
+    await blobs.delete("batches/a")
+    assert list((folder / "batches").iterdir()) == []
+
+
 async def test_what_nobody_has_written_for_long(blobs: BlobStore, folder: Path) -> None:
     for name in ("requests/old", "files/half.1234.part", "files/new"):
         await blobs.put(name, b"x")

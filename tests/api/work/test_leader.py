@@ -32,7 +32,8 @@ class Work:
         self.given_up: dict[str, str] = {}
         self.over: set[str] = set()
         self.failure: Callable[[], Exception] | None = None
-        self.kind = Kind(self._drive, self._give_up, self._is_over)
+        self.tidied: list[str] = []
+        self.kind = Kind(self._drive, self._give_up, self._is_over, self._tidy_up)
 
     async def _drive(self, work_id: str) -> None:
         self.driven.append(work_id)
@@ -46,6 +47,10 @@ class Work:
     async def _give_up(self, work_id: str, reason: str) -> None:
         self.given_up[work_id] = reason
         self.over.add(work_id)
+
+    async def _tidy_up(self, work_id: str) -> None:
+        assert self.driven.count(work_id) == self.stopped.count(work_id), "nobody drives it any more"
+        self.tidied.append(work_id)
 
     async def _is_over(self, work_id: str) -> bool:
         return work_id in self.over
@@ -78,6 +83,18 @@ async def test_work_is_driven_until_it_is_over(redis: Redis) -> None:
 
         await until(gone, "its entry is gone")
     assert work.stopped == ["1", "2"]
+
+
+async def test_what_is_over_is_tidied_up_by_whoever_sees_that(redis: Redis) -> None:
+    """Its drive may have been killed between its end and anything it would have deleted."""
+    work = Work()
+    work.over.add("1")
+    await redis.zadd(keys.WORK, {"batch:1": 1, "batch:2": 2})
+    async with leading(redis, work):
+        await until(lambda: work.tidied == ["1"], "it is tidied up")
+        await until(lambda: work.driven == ["2"], "the other is driven")
+        work.over.add("2")
+        await until(lambda: work.tidied == ["1", "2"], "as is what was driven here")
 
 
 async def test_only_one_front_drives_and_the_other_takes_over(redis: Redis) -> None:
