@@ -44,6 +44,14 @@ redis.call('ZADD', KEYS[2], ARGV[3], ARGV[1])
 return 1
 """
 
+# KEYS: record. ARGV: record, expiry in ms since 1970. Not for a record that is gone meanwhile, or lives longer.
+_KEEP = """
+local expiry = redis.call('PEXPIRETIME', KEYS[1])
+if expiry < 0 or expiry >= tonumber(ARGV[2]) then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PXAT', ARGV[2])
+return 1
+"""
+
 
 class FileStore:
     """Everybody sees their own files only. Raises redis-py's errors when the broker is gone."""
@@ -51,6 +59,7 @@ class FileStore:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._put = redis.register_script(_PUT)
+        self._keep = redis.register_script(_KEEP)
 
     async def put(self, file: File) -> None:
         """Makes it findable until it expires. To be called when its content is whole in the blob store."""
@@ -78,8 +87,8 @@ class FileStore:
 
     async def keep(self, file: File, until_s: float) -> None:
         """It expires no earlier than this: work that needs it has begun."""
-        if until_s > file.expires_at_s:
-            await self.put(msgspec.structs.replace(file, expires_at_s=until_s))
+        kept = msgspec.structs.replace(file, expires_at_s=until_s)
+        await self._keep(keys=[keys.file(file.id)], args=[msgspec.json.encode(kept), int(until_s * 1000)])
 
     async def delete(self, file_id: str, member: str) -> File:
         """Its record; whoever calls deletes the content. Raises NotFound."""

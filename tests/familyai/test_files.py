@@ -73,3 +73,23 @@ async def test_a_record_that_nobody_can_read(redis: Redis) -> None:
     await redis.set(keys.file("file-1"), b"\x00")
     with pytest.raises(DecodeError):
         await FileStore(redis).get("file-1", "ada")
+
+
+async def test_work_does_not_bring_a_deleted_file_back(redis: Redis) -> None:
+    """Deleted between being found and being kept."""
+    files, file = FileStore(redis), a_file()
+    await files.put(file)
+    await files.delete(file.id, "ada")
+    await files.keep(file, time.time() + 3600)
+    assert not await redis.exists(keys.file(file.id))
+    assert await files.all("ada") == []
+
+
+async def test_of_two_who_keep_a_file_the_longer_counts(redis: Redis) -> None:
+    """Both found it before either kept it."""
+    files, file = FileStore(redis), a_file(keep_s=60)
+    await files.put(file)
+    until_s = time.time() + 3600
+    await files.keep(file, until_s)
+    await files.keep(file, until_s - 100)
+    assert (await files.get(file.id, "ada")).expires_at_s == until_s
