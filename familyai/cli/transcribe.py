@@ -120,8 +120,10 @@ def begin(api: Api, files: list[Path], wanted: Wanted, bars: Bars, outcome: Outc
         return _begun(api, wanted.order(file_ids)) if file_ids else None
     except ApiLost:
         raise  # perhaps the job has begun, though nobody heard it: it keeps its recordings
-    except BaseException:
+    except BaseException as error:
         _take_back(api, file_ids)
+        if isinstance(error, KeyboardInterrupt):
+            bars.advise("Ended before all were sent; what was sent is deleted.")
         raise
     finally:
         bars.hide("sent")
