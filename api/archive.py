@@ -1,13 +1,11 @@
 """A zip archive, sent while it is written: it is never whole in memory or on disk."""
 
+import time
 import zipfile
 from collections.abc import Iterable, Iterator
 from typing import IO, cast
 
 from familyai.blobs import CHUNK_BYTES, BlobStore
-
-MADE = (1980, 1, 1, 0, 0, 0)
-"""The earliest date that the format knows: the same results make the same archive."""
 
 
 class _Sink:
@@ -28,8 +26,8 @@ class _Sink:
         return taken
 
 
-def archive(blobs: BlobStore, entries: Iterable[tuple[str, str]]) -> Iterator[bytes]:
-    """Pieces of an archive of these (entry's name, blob). Blocks; what is gone meanwhile is left out.
+def archive(blobs: BlobStore, entries: Iterable[tuple[str, str]], made_at_s: float) -> Iterator[bytes]:
+    """Pieces of an archive of these (entry's name, blob), all dated so. Blocks; what is gone meanwhile is left out.
 
     Raises OSError when the store is gone.
     """
@@ -40,7 +38,7 @@ def archive(blobs: BlobStore, entries: Iterable[tuple[str, str]]) -> Iterator[by
                 source = blobs.open(blob)
             except FileNotFoundError:
                 continue
-            with source, made.open(_entry(name), "w") as entry:
+            with source, made.open(_entry(name, made_at_s), "w") as entry:
                 while chunk := source.read(CHUNK_BYTES):
                     entry.write(chunk)
                     yield sink.take()
@@ -48,8 +46,8 @@ def archive(blobs: BlobStore, entries: Iterable[tuple[str, str]]) -> Iterator[by
     yield sink.take()
 
 
-def _entry(name: str) -> zipfile.ZipInfo:
-    entry = zipfile.ZipInfo(name, MADE)
+def _entry(name: str, made_at_s: float) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(name, time.localtime(made_at_s)[:6])
     entry.compress_type = zipfile.ZIP_DEFLATED
     entry.external_attr = 0o644 << 16
     return entry

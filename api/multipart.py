@@ -77,7 +77,7 @@ async def _read(
         async for part in parts:
             if part.name not in file_fields:
                 if part.filename is not None:
-                    raise BadRequest(f"no file is expected under '{part.name[:64]}'", param=part.name[:64])
+                    raise _misplaced(part.name[:64], file_fields)
                 value = await part.text(FIELD_BYTES - field_bytes)
                 field_bytes += len(value)
                 form.fields.append((part.name, value))
@@ -95,6 +95,10 @@ async def _store(part: "_Part", blobs: BlobStore, name: str) -> Upload:
             async for data in part.data:
                 await writer.write(data)
     return Upload(part.name, (part.filename or "")[:LONGEST_FILENAME], name, writer.size_bytes)
+
+
+def _misplaced(name: str, file_fields: frozenset[str]) -> BadRequest:
+    return BadRequest(f"no file is expected under '{name}', but under '{', '.join(sorted(file_fields))}'", param=name)
 
 
 def _too_large(limit_bytes: int) -> TooLarge:

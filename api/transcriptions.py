@@ -169,7 +169,8 @@ async def retrieve_transcription_results(record: OwnRecord, front: CurrentFront)
         for format_name in record.order.formats
     ]
     headers = {"Content-Disposition": attachment(f"{record.id}.zip")}
-    return StreamingResponse(archive(front.blobs, entries), media_type="application/zip", headers=headers)
+    pieces = archive(front.blobs, entries, record.ended_at_s or record.order.created_at_s)
+    return StreamingResponse(pieces, media_type="application/zip", headers=headers)
 
 
 @router.get(

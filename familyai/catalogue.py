@@ -227,10 +227,22 @@ def load_profile(path: Path, name: str) -> Profile:
     return profile
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML in which a key that stands twice is a mistake, not the loss of the first."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"'{key.value}' stands here twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def load_catalogue(path: Path) -> Catalogue:
     """Raises ConfigurationError for a file that is missing, no YAML, or against the schema."""
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 (a safe loader)
         return Catalogue.model_validate(document)
     except OSError as error:
         raise ConfigurationError(f"cannot read the catalogue {path}: {error.strerror}") from error

@@ -161,6 +161,14 @@ def test_a_file_that_is_no_yaml(write: Any, text: str) -> None:
         load_catalogue(path)
 
 
+def test_a_key_that_stands_twice_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "queues.yaml"
+    path.write_text("profiles:\n  home:\n    limits: {width: 8}\n    limits: {upload_mb: 1}\n")
+    with pytest.raises(ConfigurationError, match="'limits' stands here twice") as refused:
+        load_catalogue(path)
+    assert "line 4" in str(refused.value)
+
+
 @pytest.mark.parametrize("text", ["", "hello", "[]", "profiles:", "profile: {}"])
 def test_a_file_that_is_no_catalogue(write: Any, text: str) -> None:
     path = write(text)

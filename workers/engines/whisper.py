@@ -123,7 +123,10 @@ class WhisperEngine:
 
     def _check_language(self, language: str | None) -> None:
         if language not in (None, "en") and not self._recogniser.is_multilingual:
-            raise BadRequest("language: the model that hears here knows English only", param="language")
+            raise BadRequest(
+                "the model that hears here knows English only: leave `language` out, or name another model",
+                param="language",
+            )
 
 
 @asynccontextmanager
