@@ -23,7 +23,7 @@ class Answer:
     def __init__(self, job: Job, queue: str, dialect: Dialect) -> None:
         self.status: int | None = None
         self.ended = False
-        self._job = job
+        self._job_id, self._model = job.id, job.model
         self._queue = queue
         self._dialect = dialect
         self._is_event_stream = False
@@ -63,8 +63,8 @@ class Answer:
 
     def _about(self, start: Start) -> list[tuple[bytes, bytes]]:
         return [
-            (b"x-familyai-job-id", self._job.id.encode()),
-            (b"x-familyai-model", self._job.model.encode()),
+            (b"x-familyai-job-id", self._job_id.encode()),
+            (b"x-familyai-model", self._model.encode()),
             (b"x-familyai-queue", self._queue.encode()),
             (b"x-familyai-queue-wait-ms", b"%d" % round(start.queue_wait_s * 1000)),
         ]

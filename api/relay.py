@@ -3,6 +3,7 @@
 import asyncio
 import logging
 
+import msgspec
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -34,6 +35,7 @@ class Relay(Response):
             leaving = asyncio.create_task(_fail_when_client_leaves(receive, reply))
             try:
                 await submit(self._front, self._job)
+                self._job = msgspec.structs.replace(self._job, body=b"")  # it waits elsewhere now
                 await self._relay(reply, send)
             except ClientLeft:
                 log.info("the client left", extra={"action": "client.left", "job": self._job.id})

@@ -98,12 +98,13 @@ def form_job(
 async def under_way(front: Front, job: Job) -> AsyncIterator[Reply]:
     """The reply to a job that the block submits. Withdrawn, unless its answer came to an end. Raises Unavailable."""
     reply = front.replies.open(job.id, job.queue)
+    del job  # its body may be large, and need not wait with its reply
     try:
         yield reply
     finally:
         front.replies.close(reply)
         if not reply.ended:
-            front.withdrawals.add(job.id, job.queue)
+            front.withdrawals.add(reply.job_id, reply.queue)
 
 
 async def submit(front: Front, job: Job) -> None:

@@ -1,6 +1,8 @@
 """A request's way through the queue and an answer's way back, whole and broken, over sockets and the real broker."""
 
 import asyncio
+import gc
+import tracemalloc
 from typing import Any
 
 import httpx
@@ -150,6 +152,22 @@ async def test_a_large_body_travels_through_the_blob_store(
     assert orjson.loads(await blobs.get(claim.job.blob.name)) == {"model": "org/chat", "text": "x" * 200_000}
     await worker.answer(claim, b"{}")
     assert (await asking).status_code == 200
+
+
+async def test_what_waits_in_the_store_waits_in_no_memory(served: Served, worker: ScriptedWorker) -> None:
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        asking = [asyncio.create_task(served.chat(padding="x" * 400_000)) for _ in range(20)]
+        claims = [await worker.take() for _ in asking]
+        gc.collect()
+        kept = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    for claim in claims:
+        await worker.answer(claim, b"{}")
+    assert [response.status_code for response in await asyncio.gather(*asking)] == [200] * 20
+    assert kept < 20 * 400_000 * 4, "the clients live here, too"
 
 
 async def test_a_large_body_that_nobody_runs_is_dropped(
