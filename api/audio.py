@@ -13,7 +13,7 @@ from api.auth import CurrentMember
 from api.failures import Dialect
 from api.front import CurrentFront
 from api.generate import HEADERS, Answering
-from api.multipart import Form, stored_form
+from api.multipart import Form, one_file, stored_form
 from api.relay import Relay
 from api.schemas import SpeechRequest, TranscriptionForm, form_body, json_body, refusals
 from api.submit import client_fields, form_job, route_path
@@ -48,7 +48,7 @@ async def transcribing(request: Request, front: CurrentFront, member: CurrentMem
     """Raises RequestError; nothing of the upload stays then."""
     job_id, limit_bytes = new_job_id(), int(front.profile.limits.upload_mb * 1e6)
     files = frozenset({"file"})
-    async with stored_form(request, front.blobs, limit_bytes, files, lambda: own_blob(job_id)) as form:
+    async with stored_form(request, front.blobs, limit_bytes, files, one_file(own_blob(job_id))) as form:
         target = _target(form, front.profile)
         fields = client_fields(form.fields)
         audio = Blob(own_blob(job_id), 0, form.uploads[0].size_bytes)

@@ -12,7 +12,7 @@ from api.auth import CurrentMember
 from api.broker import broker_errors
 from api.filenames import attachment
 from api.front import CurrentFront, Front
-from api.multipart import Form, stored_form
+from api.multipart import Form, one_file, stored_form
 from api.paging import After, page
 from api.schemas import FileForm, form_body, refusals
 from api.storage import storage_errors
@@ -71,7 +71,7 @@ async def create_file(request: Request, front: CurrentFront, member: CurrentMemb
     """Kept for as long as the household keeps things, or shorter with `expires_after`."""
     file_id, limit_bytes = new_file_id(), int(front.profile.limits.upload_mb * 1e6)
     files = frozenset({"file"})
-    async with stored_form(request, front.blobs, limit_bytes, files, lambda: file_blob(file_id)) as form:
+    async with stored_form(request, front.blobs, limit_bytes, files, one_file(file_blob(file_id))) as form:
         file = _uploaded(form, member.name, file_id, front)
         with broker_errors():
             await front.files.put(file)

@@ -64,6 +64,19 @@ async def stored_form(
         raise
 
 
+def one_file(blob: str) -> Callable[[], str]:
+    """`new_blob` for a form of one file: a second one is refused before it is stored."""
+    names = iter((blob,))
+
+    def new_blob() -> str:
+        name = next(names, None)
+        if name is None:
+            raise BadRequest("send one file, as `file`", param="file", code="too_many_files")
+        return name
+
+    return new_blob
+
+
 async def _read(
     request: Request,
     blobs: BlobStore,

@@ -16,6 +16,7 @@ from api.front import Front
 from api.multipart import written
 from api.replies import Reply
 from api.storage import storage_errors
+from familyai.errors import Unavailable
 from familyai.job import Blob, Job, Priority, new_job_id, own_blob
 from routing.admit import passed_on
 from routing.resolve import Target
@@ -97,7 +98,11 @@ def form_job(
 @asynccontextmanager
 async def under_way(front: Front, job: Job) -> AsyncIterator[Reply]:
     """The reply to a job that the block submits. Withdrawn, unless its answer came to an end. Raises Unavailable."""
-    reply = front.replies.open(job.id, job.queue)
+    try:
+        reply = front.replies.open(job.id, job.queue)
+    except Unavailable:
+        front.withdrawals.add(job.id, job.queue)  # its upload may be in the store already
+        raise
     del job  # its body may be large, and need not wait with its reply
     try:
         yield reply

@@ -13,6 +13,7 @@ import pytest
 
 from familyai.blobs import BlobStore
 from familyai.catalogue import Profile
+from familyai.errors import Unavailable
 from familyai.job import Job, own_blob
 from familyai.settings import Settings
 from tests.api.support import PROFILE, ScriptedWorker, Served, until
@@ -116,7 +117,7 @@ async def test_a_client_that_leaves_takes_its_recording_along(
 
 REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
     "no file": ({"data": {"model": "whisper-1"}, "files": {}}, 400, "form"),
-    "two files": ({"files": [("file", b"a"), ("file", b"b")]}, 400, "one recording"),
+    "two files": ({"files": [("file", b"a"), ("file", b"b")]}, 400, "one file"),
     "no such model": ({"files": {"file": b"a"}, "data": {"model": "gpt-9"}}, 404, "gpt-9"),
     "a model that cannot": ({"files": {"file": b"a"}, "data": {"model": "chat"}}, 400, "cannot transcribe"),
     "too large": ({"files": {"file": b"a" * 3_100_000}}, 413, "3 MB"),
@@ -131,6 +132,18 @@ async def test_bad_uploads(served: Served, blobs: BlobStore, name: str) -> None:
     response = await served.client.post(TRANSCRIBE, **request)
     assert response.status_code == status
     assert words in response.json()["error"]["message"]
+    await nothing_stays(blobs)
+
+
+async def test_a_recording_for_which_no_answer_could_be_heard_goes(
+    served: Served, blobs: BlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_: object) -> None:
+        raise Unavailable("the broker is down", code="broker_down")
+
+    monkeypatch.setattr(served.front.replies, "open", lost)
+    response = await served.client.post(TRANSCRIBE, files={"file": b"x"})
+    assert (response.status_code, response.json()["error"]["code"]) == (503, "broker_down")
     await nothing_stays(blobs)
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import onnxruntime
 from anyio.to_thread import run_sync
 from piper import PiperConfig, PiperVoice, SynthesisConfig
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route, Router
@@ -62,6 +62,12 @@ class SpeechRequest(BaseModel):
     speed: float = Field(1, ge=0.25, le=4)
     stream_format: Literal["audio", "sse"] = "audio"
     instructions: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_nothing(cls, body: Any) -> Any:
+        """Some clients send every parameter they know."""
+        return {name: value for name, value in body.items() if value is not None} if isinstance(body, dict) else body
 
     @property
     def voice_name(self) -> str:

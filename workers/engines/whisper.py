@@ -116,6 +116,7 @@ class WhisperEngine:
             wrong = error.errors()[0]
             raise BadRequest(wrong["msg"], param=".".join(map(str, wrong["loc"])) or None) from error
         language = language_code(asked.language) if asked.language else None
+        self._check_language(language)
         cutting = Cutting(self._recogniser, request.state.blobs, asked.audio, asked.prepared, language)
         windows = await _unless_gone(request, _all(read_in_thread(self._executor, cutting.windows)))
         found = {"duration": cutting.duration_s, "language": cutting.language}
@@ -126,6 +127,7 @@ class WhisperEngine:
             raise BadRequest(
                 "the model that hears here knows English only: leave `language` out, or name another model",
                 param="language",
+                code="unsupported_language",
             )
 
 

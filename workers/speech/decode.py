@@ -30,7 +30,8 @@ SAMPLE_RATE = 16_000
 """Samples per second of everything in this package that Whisper hears."""
 
 BLOCK_S = 4
-MAX_CHANNELS = 64
+MAX_CHANNELS = 8
+"""FFmpeg mixes no more of them into one."""
 SAMPLE_RATES = range(1_000, 768_001)
 
 OPENS_OTHERS = frozenset({"concat", "concatf", "dash", "hls", "image2", "image2pipe", "imf", "lavfi"}) | frozenset(

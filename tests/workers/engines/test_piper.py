@@ -124,6 +124,12 @@ async def test_mp3_unless_asked_otherwise(client: httpx.AsyncClient) -> None:
     assert reply.headers["content-type"] == "audio/mpeg"
 
 
+async def test_null_asks_for_nothing(client: httpx.AsyncClient) -> None:
+    nulls: dict[str, Any] = dict.fromkeys(("voice", "speed", "response_format", "stream_format", "instructions"))
+    reply = await client.post("/v1/audio/speech", json=speech() | nulls)
+    assert (reply.status_code, reply.headers["content-type"]) == (200, "audio/mpeg")
+
+
 async def test_the_voice_hears_what_was_asked(client: httpx.AsyncClient, speaker: FakeSpeaker) -> None:
     voice = {"id": "joe:bob"}
     await client.post("/v1/audio/speech", json=speech("One. Two.", voice=voice, speed=1.5, instructions="Softly."))

@@ -110,10 +110,22 @@ def wav_header(rate: int = SAMPLE_RATE, channels: int = 1, data_bytes: int = 0xF
         wav(tone(0)),
         wav_header(rate=0) + bytes(4000),
         wav_header(rate=2**31) + bytes(4000),
+        wav_header(channels=9) + bytes(4000),
         wav_header(channels=500) + bytes(4000),
         encoded("mp4", "aac")[:600],
     ],
-    ids=["empty", "zeros", "text", "one mp3 header", "no samples", "0 Hz", "2 GHz", "500 channels", "half a header"],
+    ids=[
+        "empty",
+        "zeros",
+        "text",
+        "mp3 header",
+        "no samples",
+        "0 Hz",
+        "2 GHz",
+        "9 channels",
+        "500 channels",
+        "cut off",
+    ],
 )
 def test_what_is_no_recording(data: bytes) -> None:
     with pytest.raises(BadAudio) as caught:
