@@ -1,7 +1,7 @@
 # FamilyAI in two commands: `make up` and `make test`. Variables given to make reach the programs: `make up FAMILYAI_PORT=8090`.
 
 .DEFAULT_GOAL := help
-.PHONY: help up down setup setup-dev test test-fast check format lock bench
+.PHONY: help up down setup setup-dev test test-fast check format lock bench bench-speech
 
 BIN := .venv/bin
 ARGS :=
@@ -10,7 +10,7 @@ COMPILE := uv pip compile pyproject.toml --quiet --universal --python-version 3.
 	--generate-hashes --no-annotate --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
 up: setup ## Set up and run FamilyAI; ARGS="--detach" to leave it running
 	@$(BIN)/familyai up $(ARGS)
@@ -50,3 +50,6 @@ lock: ## Pin what pyproject.toml asks for, keeping pins that still fit; UPGRADE=
 
 bench: setup-dev ## Measure what the path through the queue adds, with the echo engine
 	$(BIN)/python scripts/bench.py $(ARGS)
+
+bench-speech: setup-dev ## Measure how fast the embedded Whisper hears
+	$(BIN)/python scripts/bench_speech.py $(ARGS)

@@ -1,8 +1,6 @@
 """A request's way through the queue and an answer's way back, whole and broken, over sockets and the real broker."""
 
 import asyncio
-import gc
-import tracemalloc
 from typing import Any
 
 import httpx
@@ -12,12 +10,9 @@ from redis.asyncio import Redis
 
 import api.replies
 from familyai import keys
-from familyai.blobs import BlobStore
 from familyai.catalogue import Profile
 from familyai.frame import Body, End, Failed, Start
-from familyai.job import own_blob
 from familyai.jobs import State
-from familyai.settings import Settings
 from tests.api.support import JSON, LIMIT_S, MESSAGE, PROFILE, ScriptedWorker, Served, until
 
 CHAT = "/v1/chat/completions"
@@ -137,70 +132,6 @@ async def test_a_burst_wider_than_the_pool_of_connections(served: Served, worker
         responses = await asyncio.gather(*asking)
 
     assert {response.status_code for response in responses} == {200}
-
-
-async def test_a_large_body_travels_through_the_blob_store(
-    served: Served, worker: ScriptedWorker, settings: Settings
-) -> None:
-    asking = asyncio.create_task(served.chat(text="x" * 200_000))
-    claim = await worker.take()
-    blobs = BlobStore(settings.blobs)
-
-    assert claim.job.body == b""
-    assert claim.job.blob is not None
-    assert claim.job.blob.length == claim.job.body_bytes
-    assert orjson.loads(await blobs.get(claim.job.blob.name)) == {"model": "org/chat", "text": "x" * 200_000}
-    await worker.answer(claim, b"{}")
-    assert (await asking).status_code == 200
-
-
-async def test_what_waits_in_the_store_waits_in_no_memory(served: Served, worker: ScriptedWorker) -> None:
-    tracemalloc.start()
-    try:
-        before = tracemalloc.get_traced_memory()[0]
-        asking = [asyncio.create_task(served.chat(padding="x" * 400_000)) for _ in range(20)]
-        claims = [await worker.take() for _ in asking]
-        gc.collect()
-        kept = tracemalloc.get_traced_memory()[0] - before
-    finally:
-        tracemalloc.stop()
-    for claim in claims:
-        await worker.answer(claim, b"{}")
-    assert [response.status_code for response in await asyncio.gather(*asking)] == [200] * 20
-    assert kept < 20 * 400_000 * 4, "the clients live here, too"
-
-
-async def test_a_large_body_that_nobody_runs_is_dropped(
-    served: Served, worker: ScriptedWorker, settings: Settings
-) -> None:
-    asking = asyncio.create_task(served.chat(text="x" * 200_000))
-    job_id = await worker.pop()
-    blobs = BlobStore(settings.blobs)
-    assert await blobs.get(own_blob(job_id))
-    asking.cancel()
-
-    async def dropped() -> bool:
-        try:
-            await blobs.get(own_blob(job_id))
-        except FileNotFoundError:
-            return True
-        return False
-
-    await until(dropped, "the blob is gone")
-
-
-async def test_a_store_without_room_is_a_503(served: Served, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def full(*_: Any) -> None:
-        raise OSError("no space left")
-
-    monkeypatch.setattr(served.front.blobs, "put", full)
-    response = await served.chat(text="x" * 200_000)
-
-    assert (response.status_code, response.json()["error"]["code"]) == (503, "blob_store_down")
-    assert await redis.llen("chat") == 0
-
-
-# --- the engine fails ---
 
 
 async def test_a_failure_before_the_first_byte_is_a_status(served: Served, worker: ScriptedWorker) -> None:
