@@ -9,8 +9,8 @@ from typing import Any
 
 import httpx
 import numpy as np
+import pysubs2
 import pytest
-import srt
 import webvtt
 from openai.types.audio import (
     Transcription,
@@ -126,7 +126,7 @@ async def test_verbose_json_is_openais(client: httpx.AsyncClient) -> None:
 async def test_subtitles_are_read_by_libraries(client: httpx.AsyncClient) -> None:
     as_srt = await sent(client, beeps(2), response_format="srt")
     as_vtt = await sent(client, beeps(2), response_format="vtt")
-    assert [cue.content for cue in srt.parse(as_srt.text)] == ["word0", "word1"]
+    assert [cue.plaintext for cue in pysubs2.SSAFile.from_string(as_srt.text, "srt")] == ["word0", "word1"]
     assert [cue.text for cue in webvtt.from_string(as_vtt.text).captions] == ["word0", "word1"]
     assert {reply.headers["content-type"].split("/")[0] for reply in (as_srt, as_vtt)} == {"text"}
 
