@@ -38,6 +38,7 @@ from routing.resolve import Target, resolve
 
 log = logging.getLogger(__name__)
 
+ROOM_WAIT_S, REST_S = 600.0, 2.0
 _DONE, _LEFT = "1", "0"
 _LOST = Fault("parts_lost", "a part of this recording's transcript is no longer there")
 
@@ -160,12 +161,12 @@ class Drive:
             return window_job(self._front, order.member, target, prepared, window, language, words)
 
         heard = transcript_of(await self._dispatcher.run(target.physical, make_job), language)
-        await self._stored(results.write_window, results.window_blob(order.id, n, k), heard)
+        await self._stored_patiently(results.write_window, results.window_blob(order.id, n, k), heard)
 
     async def _complete(self, n: int, cuts: Cuts) -> None:
         order = self._order
         try:
-            await self._stored(results.assemble, order.id, n, cuts, order.formats, order.word_timestamps)
+            await self._stored_patiently(results.assemble, order.id, n, cuts, order.formats, order.word_timestamps)
         except (PieceFailed, RequestError) as error:
             await self._fail(n, _fault(error))
             return
@@ -181,6 +182,19 @@ class Drive:
     async def _end(self, fault: Fault | None = None) -> None:
         await self._journal.end(retention_s(self._front), fault)
         await tidy(self._front.blobs, results.work_folder(self._order.id))
+
+    async def _stored_patiently(
+        self, work: Callable[Concatenate[BlobStore, _P], _T], *args: _P.args, **kwargs: _P.kwargs
+    ) -> _T:
+        """What was heard is not thrown away for a disk that is full now: it waits a while for room."""
+        until_s = time.monotonic() + ROOM_WAIT_S
+        while True:
+            try:
+                return await self._stored(work, *args, **kwargs)
+            except InsufficientStorage:
+                if time.monotonic() >= until_s:
+                    raise
+            await asyncio.sleep(REST_S)
 
     async def _stored(self, work: Callable[Concatenate[BlobStore, _P], _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Done in a thread. Raises PieceFailed for what is no longer there, InsufficientStorage, Unavailable."""

@@ -120,6 +120,26 @@ async def test_it_may_die_before_any_write(
     assert all("/work/" not in name for name in await served.front.blobs.older_than(-60))
 
 
+async def test_what_was_heard_waits_for_room_on_a_full_disk(
+    served: Served, store: TranscriptionStore, asr: Asr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, refused = results.write_window, []
+
+    def full_at_first(blobs: Any, name: str, transcript: Any) -> None:
+        if len(refused) < 3:
+            refused.append(name)
+            raise OSError(errno.ENOSPC, "no space")
+        write(blobs, name, transcript)
+
+    monkeypatch.setattr("api.work.drive.REST_S", 0.01)
+    monkeypatch.setattr(results, "write_window", full_at_first)
+    _, drive = await begun(served, store)
+    await drive.run()
+    assert [recording.status for recording in (await record(store)).recordings] == ["completed", "completed"]
+    assert len(refused) == 3
+    assert set(asr.heard.values()) == {1}, "nothing is heard twice"
+
+
 async def test_a_full_disk_fails_the_recording_it_hits(
     served: Served, store: TranscriptionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,6 +150,7 @@ async def test_a_full_disk_fails_the_recording_it_hits(
             raise OSError(errno.ENOSPC, "no space")
         write(blobs, name, transcript)
 
+    monkeypatch.setattr("api.work.drive.ROOM_WAIT_S", 0)
     monkeypatch.setattr(results, "write_window", full)
     _, drive = await begun(served, store)
     await drive.run()
