@@ -24,6 +24,28 @@ async def test_a_task_that_swallows_a_cancellation_is_told_again() -> None:
     assert swallowed == 3
 
 
+async def test_being_cancelled_meanwhile_leaves_none_running() -> None:
+    leave = asyncio.Event()
+
+    async def slow() -> None:
+        while not leave.is_set():
+            try:
+                await leave.wait()
+            except asyncio.CancelledError:
+                continue
+
+    task = asyncio.create_task(slow())
+    ending = asyncio.create_task(cancel.end([task]))
+    for _ in range(3):
+        await asyncio.sleep(0)
+        ending.cancel()
+    assert not ending.done()
+    leave.set()
+    await asyncio.wait([ending])
+    assert ending.cancelled()
+    assert task.done()
+
+
 async def test_what_tasks_raise_is_not_raised_here() -> None:
     async def fails() -> None:
         try:

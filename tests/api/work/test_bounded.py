@@ -1,11 +1,13 @@
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
 
 import pytest
 
 from api.work.bounded import bounded
+from familyai import cancel
 
-Piece = Callable[[], Awaitable[None]]
+Piece = Callable[[], Coroutine[Any, Any, None]]
 
 
 async def pieces(*made: Piece) -> AsyncIterator[Piece]:
@@ -80,3 +82,23 @@ async def test_what_asks_may_fail_too() -> None:
 
     with pytest.raises(FileNotFoundError):
         await bounded(1, lost())
+
+
+async def test_a_piece_that_swallows_a_cancellation_is_told_again() -> None:
+    begun, swallowed = asyncio.Event(), 0
+
+    async def stubborn() -> None:
+        nonlocal swallowed
+        begun.set()
+        while swallowed < 2:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                swallowed += 1
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(bounded(1, pieces(stubborn)))
+    await begun.wait()
+    await cancel.end([task])
+    assert swallowed == 2
+    assert asyncio.all_tasks() == {asyncio.current_task()}
