@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 INTERVAL_S = 60.0
 AT_ONCE = 500
-_SCRATCH = re.compile("(batches/[^/]+|transcriptions/[^/]+/work)/")
+_SCRATCH = re.compile("(batches/[^/]+|transcriptions/[^/]+/pieces)/")
 
 
 class Sweeper:

@@ -181,7 +181,7 @@ class Drive:
 
     async def _end(self, fault: Fault | None = None) -> None:
         await self._journal.end(retention_s(self._front), fault)
-        await tidy(self._front.blobs, results.work_folder(self._order.id))
+        await tidy(self._front.blobs, results.pieces_folder(self._order.id))
 
     async def _stored_patiently(
         self, work: Callable[Concatenate[BlobStore, _P], _T], *args: _P.args, **kwargs: _P.kwargs

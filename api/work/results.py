@@ -3,9 +3,9 @@
 | name                                     | what                                        | gone when        |
 |------------------------------------------|---------------------------------------------|------------------|
 | `transcriptions/{id}/audio/{n}`          | the recording, if it came with the job      | the job expires  |
-| `transcriptions/{id}/work/{n}/{cut}.pcm` | its speech, 16 kHz, 16 bit, one channel     | it is completed  |
-| `transcriptions/{id}/work/{n}/{cut}.json` | its windows, by time and by place in those | it is completed  |
-| `transcriptions/{id}/work/{n}/{k}.json`  | what was said in window k                   | it is completed  |
+| `transcriptions/{id}/pieces/{n}/{cut}.pcm` | its speech, 16 kHz, 16 bit, one channel     | it is completed  |
+| `transcriptions/{id}/pieces/{n}/{cut}.json` | its windows, by time and by place in those | it is completed  |
+| `transcriptions/{id}/pieces/{n}/{k}.json`  | what was said in window k                   | it is completed  |
 | `transcriptions/{id}/results/{n}.{format}` | the transcript                            | the job expires  |
 
 Everything here blocks; it is for threads.
@@ -36,14 +36,14 @@ def job_folder(job_id: str) -> str:
     return f"transcriptions/{job_id}"
 
 
-def work_folder(job_id: str) -> str:
+def pieces_folder(job_id: str) -> str:
     """What is of no use once the job is over."""
-    return f"{job_folder(job_id)}/work"
+    return f"{job_folder(job_id)}/pieces"
 
 
 def file_folder(job_id: str, n: int) -> str:
     """What is of no use once the recording is transcribed."""
-    return f"{work_folder(job_id)}/{n}"
+    return f"{pieces_folder(job_id)}/{n}"
 
 
 def audio_blob(job_id: str, n: int) -> str:

@@ -9,7 +9,7 @@ from api.work.dispatch import Dispatcher
 from api.work.drive import Drive, retention_s, tidy
 from api.work.journal import taken
 from api.work.leader import Kind
-from api.work.results import job_folder, work_folder
+from api.work.results import job_folder, pieces_folder
 from api.work.webhook import deliver
 from familyai.transcription import Fault, Outcome, Record, Status
 from familyai.transcriptions import Superseded, TranscriptionStore
@@ -46,7 +46,7 @@ class Transcriptions:
 
     async def _tidy_up(self, job_id: str) -> None:
         is_deleted = await self._store.status(job_id) is None
-        await tidy(self._front.blobs, job_folder(job_id) if is_deleted else work_folder(job_id))
+        await tidy(self._front.blobs, job_folder(job_id) if is_deleted else pieces_folder(job_id))
 
     async def _call(self, job_id: str) -> None:
         record = await self._store.find(job_id)

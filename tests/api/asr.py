@@ -17,6 +17,7 @@ from familyai.jobs import Claim
 from tests.api.support import ScriptedWorker
 
 QUEUE = "asr"
+MODEL = {"model": "org/asr", "engine": "echo", "memory_gb": 1, "slots": 2, "tasks": ["transcribe"]}
 LEAD_S, WINDOW_S, GAP_S = 1.0, 10.0, 5.0
 """Of silence before each word, of the word, and of silence after the last one."""
 

@@ -13,6 +13,7 @@ from api.app import create_app
 from familyai.catalogue import Profile
 from familyai.members import MemberStore, Role
 from familyai.settings import Settings
+from tests.api.asr import QUEUE, Asr
 from tests.api.support import LIMIT_S, PROFILE, ScriptedWorker, Served, until
 
 
@@ -54,3 +55,13 @@ async def worker(redis: Redis) -> AsyncIterator[ScriptedWorker]:
     scripted.life = asyncio.create_task(scripted.live())
     yield scripted
     scripted.life.cancel()
+
+
+@pytest.fixture
+async def asr(redis: Redis, served: Served) -> AsyncIterator[Asr]:
+    """Hears at once; a test that clears `open` makes it wait."""
+    made = Asr(ScriptedWorker(redis, QUEUE), served.front.blobs)
+    made.open.set()
+    made.start()
+    yield made
+    await made.stop()

