@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
+from familyai.allowance import Roles
 from familyai.errors import ConfigurationError
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$", max_length=128)]
@@ -35,6 +36,24 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Costs(_Frozen):
+    """What a job is charged with in the fair order, per unit: tokens; for hearing, seconds; for speaking, characters."""
+
+    input: float = Field(1, ge=0, description="Per token of a prompt, second heard, character spoken.")
+    output: float = Field(2, ge=0, description="Per token of the answer.")
+
+
+class Fairness(_Frozen):
+    """How a busy model is shared."""
+
+    lanes: int = Field(32, ge=1, le=256, description="Members who have a lane of their own; more share them.")
+    hand: int = Field(4, ge=1, description="Lanes that a member without one of their own may use.")
+    background_share: float = Field(
+        0.1, ge=0, lt=0.5, description="Of a busy model's service, what a chat UI's side tasks get at least."
+    )
+    batch_share: float = Field(0.05, ge=0, lt=0.5, description="Of a busy model's service, what batch gets at least.")
+
+
 class Model(_Frozen):
     """A queue with a model of its own: the physical queue on which its workers listen."""
 
@@ -44,6 +63,10 @@ class Model(_Frozen):
     slots: int = Field(gt=0, description="Jobs that run at once; the engine batches them.")
     reserve_slots: int = Field(1, ge=0, description="Slots besides `slots` that batch work never takes.")
     tasks: tuple[Task, ...] = Field((Task.GENERATE,), description="What the model can be asked for.")
+    costs: Costs = Field(default_factory=Costs, description="What a job is charged with in the fair order.")
+    answer_tokens: int = Field(
+        256, gt=0, description="Expected length of an answer, in tokens; what a job is charged with until it has ended."
+    )
     context_tokens: int | None = Field(
         None, gt=0, description="Longest prompt plus answer; empty: the model's own limit."
     )
@@ -113,7 +136,13 @@ class Limits(_Frozen):
     no_worker_wait_s: float = Field(
         90, ge=0, description="How long a request waits for a queue that has no worker: a little over a model's load."
     )
-    queue_wait_s: float = Field(600, gt=0, description="How long a request waits in the queue at most.")
+    queue_wait_s: float = Field(
+        600, gt=0, description="How long a request waits in the queue at most, unless it names a deadline of its own."
+    )
+    waiting: int = Field(2000, gt=0, description="Requests that may wait for one model, of all members together.")
+    strangers_per_minute: int = Field(
+        30, gt=0, description="Requests without a valid key that one address may send in any minute."
+    )
     record_ttl_s: float = Field(3600, gt=0, description="How long a job's record is kept after it was last written.")
     drain_s: float = Field(30, gt=0, description="How long a stopping worker or front lets running answers finish.")
     media_domains: tuple[str, ...] = Field(
@@ -127,6 +156,7 @@ class Limits(_Frozen):
     retention_h: float = Field(
         168, gt=0, description="How long files, batches and transcription jobs are kept after they ended, in hours."
     )
+    usage_days: int = Field(400, gt=0, description="How long it is kept what each member used, in days.")
     batch_lines: int = Field(10_000, gt=0, description="Requests that one batch may hold.")
     transcription_files: int = Field(500, gt=0, description="Recordings that one transcription job may hold.")
     webhook_hosts: tuple[str, ...] = Field(
@@ -146,6 +176,8 @@ class Profile(_Frozen):
 
     memory_budget_gb: float = Field(gt=0, description="Memory all resident models may take together, in GB.")
     limits: Limits = Field(default_factory=Limits, description="Bounds on requests, bodies and waiting.")
+    fairness: Fairness = Field(default_factory=Fairness, description="How a busy model is shared.")
+    roles: Roles = Field(default_factory=Roles, description="What each role may use.")
     queues: dict[Name, Queue] = Field(description="Every queue name, with its model or who serves it.")
     aliases: dict[Name, Name] = Field(
         default_factory=dict, description="Other model names clients send, and their queue."

@@ -6,8 +6,11 @@ FamilyAIError
 └── RequestError                  answered to a client in OpenAI's envelope
     ├── BadRequest           400  the request cannot be served as it is
     ├── Unauthorized         401  no key, a wrong key, or a removed member's
+    ├── Forbidden            403  not this member's to do, or not now
     ├── NotFound             404  no such model or path
+    ├── Cancelled            409  taken back by its member or an admin
     ├── TooLarge             413  the body is over its limit
+    ├── LimitReached         429  a limit that a parent set, or a line that is too long
     ├── EngineFailed         500  the engine raised
     ├── Unavailable          503  may work later: broker down, no worker, a lost worker
     └── InsufficientStorage  507  the disk is full, or its reserve is reached
@@ -66,15 +69,35 @@ class Unauthorized(RequestError):
     code = "invalid_api_key"
 
 
+class Forbidden(RequestError):
+    status = 403
+    type = "permission_error"
+    code = "forbidden"
+
+
 class NotFound(RequestError):
     status = 404
     type = "invalid_request_error"
+
+
+class Cancelled(RequestError):
+    status = 409
+    type = "invalid_request_error"
+    code = "cancelled"
 
 
 class TooLarge(RequestError):
     status = 413
     type = "invalid_request_error"
     code = "request_too_large"
+
+
+class LimitReached(RequestError):
+    """Says which limit, in words a child understands; `retry_after_s` is when asking again may help."""
+
+    status = 429
+    type = "rate_limit_error"
+    code = "rate_limit_exceeded"
 
 
 class EngineFailed(RequestError):

@@ -18,8 +18,14 @@
 | `familyai:transcription-events:{id}` | stream | leader, front (cancel)      | with its job                     |
 | `familyai:work`                  | zset    | front (create), leader         | never; entries when ended        |
 | `familyai:leader`                | string  | leader                         | seconds after its last renewal   |
-| `familyai:members`               | hash    | `familyai member`              | never                            |
-| `familyai:api-keys`              | hash    | `familyai member`              | never; removed with the member   |
+| `familyai:members`               | hash    | front (admin), `familyai member` | never                          |
+| `familyai:api-keys`              | hash    | front (admin), `familyai member` | never; removed with the member |
+| `familyai:member-names`          | hash    | front (admin), `familyai member` | never; removed with the member |
+| `familyai:users`                 | hash    | front (admin, trusted keys)    | never; removed with the member   |
+| `familyai:lane-owners`           | hash    | front (admin), `familyai member` | never; removed with the member |
+| `familyai:in-flight:{member}`    | hash    | front (enqueue), worker        | entries at a job's end; a day    |
+| `familyai:usage:{day}`           | hash    | worker                         | after `usage_days`               |
+| `LIMITS:familyai/{window}/{who}` | string  | front, worker (limits)         | after twice the window           |
 """
 
 from collections.abc import Callable
@@ -30,7 +36,15 @@ told. Score = Unix time of making."""
 LEADER = "familyai:leader"
 """The front process that drives them."""
 MEMBERS = "familyai:members"
+"""Members by name."""
 API_KEYS = "familyai:api-keys"
+"""Keys by id: whose each is, and the hash of its secret."""
+MEMBER_NAMES = "familyai:member-names"
+"""Names as they are compared, without case, and how each is written."""
+USERS = "familyai:users"
+"""Members by the id of the user of a chat UI whom they are: `{issuer}/{user id}`."""
+LANE_OWNERS = "familyai:lane-owners"
+"""Whose each lane is, by its number."""
 
 
 def lane(queue: str, priority: str) -> str:
@@ -54,6 +68,16 @@ def job(job_id: str) -> str:
 def waiting(queue: str) -> str:
     """Jobs of a queue that nobody has claimed: member = job id, score = Unix time of the enqueue."""
     return f"familyai:waiting:{queue}"
+
+
+def in_flight(member: str) -> str:
+    """A member's jobs that have not ended, batch work left out where it says so: by id, `state width tokens at_s`."""
+    return f"familyai:in-flight:{member}"
+
+
+def usage(day: str) -> str:
+    """What was used on one day of the household's calendar, `2026-01-31`: field = `[member, model, unit]` as JSON."""
+    return f"familyai:usage:{day}"
 
 
 def file(file_id: str) -> str:
