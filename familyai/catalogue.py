@@ -37,7 +37,7 @@ class _Frozen(BaseModel):
 
 
 class Costs(_Frozen):
-    batch_share: float = Field(0.05, ge=0, lt=0.5, description="Of a busy model's service, what batch gets at least.")
+    """What a job is charged with in the fair order, by unit: tokens; seconds for hearing, characters for speaking."""
 
     input: float = Field(1, ge=0, description="Per token of a prompt, second heard, character spoken.")
     output: float = Field(2, ge=0, description="Per token of the answer.")
