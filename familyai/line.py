@@ -1,0 +1,153 @@
+"""The line of one queue as others see it: each waiting job's position, and when it will start. Pure.
+
+The order of `familyai.fair` played forward over what waits now. Nobody knows who else will come, so a place is a
+forecast: somebody who got less so far and asks later goes ahead.
+"""
+
+import heapq
+from collections import defaultdict, deque
+from collections.abc import Iterator
+
+import msgspec
+
+from familyai.catalogue import Fairness
+from familyai.fair import FairOrder, Ticket
+from familyai.lanes import Priority, lane_named
+
+OVERDUE = 0.25
+"""Of what a job has taken, what it is expected to take still at least: the longer it is overdue, the less is known."""
+
+_Standing = tuple[float, int, str]
+
+
+class Running(msgspec.Struct, frozen=True, array_like=True):
+    """A job that a worker has started: its ticket's fields, then who and when."""
+
+    job_id: str
+    lane: str
+    member: str
+    width: int
+    cost: float
+    weight: float
+    created_at_s: float
+    worker: str
+    started_at_s: float
+
+
+class Line(msgspec.Struct, frozen=True):
+    """What the broker knows of one queue. `seconds_per_cost` is measured; None before the first job has ended."""
+
+    waiting: tuple[Ticket, ...]
+    running: tuple[Running, ...]
+    counters: dict[str, float]
+    seconds_per_cost: float | None
+    workers: int
+    slots: int
+    reserve_slots: int
+    fairness: Fairness
+
+
+class Place(msgspec.Struct, frozen=True):
+    """`position` 1 is next. `eta_s` until it starts; None while nothing was measured or no worker lives."""
+
+    position: int
+    eta_s: float | None
+
+
+def forecast(line: Line, now_s: float) -> dict[str, Place]:
+    """Where every waiting job stands, by its id, in the order in which they will start.
+
+    All workers together count as one large one; each place that is freed goes to the first lane of the order that has
+    a waiting job, and within a lane to the oldest.
+    """
+    known = line.workers > 0 and line.seconds_per_cost is not None
+    starts = _Play(line, now_s).starts()
+    return {job: Place(position, at_s if known else None) for position, (job, at_s) in enumerate(starts, 1)}
+
+
+def drain_s(line: Line, now_s: float, width: int = 1) -> float | None:
+    """At most how long a job this wide would wait that came last, whichever lane it is of; None as in `Place`.
+
+    Cheap, for admission without a forecast. While any job waits, fewer than its width are free of the places it may
+    use, and those are never fewer than `slots`; so the others' work is done at that rate or faster.
+    """
+    if not line.workers or line.seconds_per_cost is None:
+        return None
+    pace = line.seconds_per_cost
+    work = sum(min(job.width, line.slots) * job.cost * pace for job in line.waiting)
+    work += sum(min(job.width, line.slots) * _rest_s(job, pace, now_s) for job in line.running)
+    widest = max([width, *(job.width for job in line.waiting)])
+    return work / (line.workers * line.slots - min(widest, line.slots) + 1)
+
+
+def _rest_s(job: Running, pace: float, now_s: float) -> float:
+    elapsed_s = max(0.0, now_s - job.started_at_s)
+    return max(job.cost * pace - elapsed_s, OVERDUE * elapsed_s)
+
+
+class _Play:
+    """A worker's own order, on a clock that jumps from one job's end to the next.
+
+    Where a worker sorts its lanes anew for each job, this keeps them in a heap per priority: a lane's standing changes
+    only when one of its own jobs starts.
+    """
+
+    def __init__(self, line: Line, now_s: float) -> None:
+        workers = max(1, line.workers)
+        self._pace = 1.0 if line.seconds_per_cost is None else line.seconds_per_cost
+        self._slots = line.slots
+        self._order = FairOrder(workers * line.slots, workers * line.reserve_slots, line.fairness)
+        self._order.counters = dict(line.counters)
+        self._passed_s, self._count = 0.0, 0
+        self._ends: list[tuple[float, int, str, int]] = []
+        for job in sorted(line.running, key=lambda job: job.started_at_s):
+            self._take(job.lane, 0.0, 1.0, min(job.width, self._slots), _rest_s(job, self._pace, now_s))
+        self._looked_at: list[tuple[list[_Standing], _Standing]] = []
+        self._lanes: dict[Priority, list[_Standing]] = {priority: [] for priority in Priority}
+        self._queues: defaultdict[str, deque[Ticket]] = defaultdict(deque)
+        for ticket in sorted(line.waiting, key=lambda ticket: ticket.created_at_s):
+            self._queues[ticket.lane].append(ticket)
+        for lane in self._queues:
+            self._line_up(lane)
+
+    def starts(self) -> Iterator[tuple[str, float]]:
+        """Every waiting job's id, and in how many seconds it starts."""
+        waiting = sum(map(len, self._queues.values()))
+        while waiting:
+            while lane := self._first():
+                yield self._start(lane), self._passed_s
+                waiting -= 1
+            if waiting:
+                self._passed_s, _, ended, width = heapq.heappop(self._ends)
+                self._order.end(ended, width)
+
+    def _first(self) -> str | None:
+        lane = next(self._order.allowed(self._by_standing), None)
+        looked_at, self._looked_at = self._looked_at, []
+        for heap, standing in looked_at:
+            if standing[2] != lane:
+                heapq.heappush(heap, standing)
+        return lane
+
+    def _by_standing(self, priority: Priority) -> Iterator[str]:
+        heap = self._lanes[priority]
+        while heap:
+            standing = heapq.heappop(heap)
+            self._looked_at.append((heap, standing))
+            yield standing[2]
+
+    def _start(self, lane: str) -> str:
+        job = self._queues[lane].popleft()
+        self._take(lane, job.cost, job.weight, min(job.width, self._slots), job.cost * self._pace)
+        if self._queues[lane]:
+            self._line_up(lane)
+        return job.job_id
+
+    def _take(self, lane: str, cost: float, weight: float, width: int, lasts_s: float) -> None:
+        self._order.start(lane, cost, weight, width)
+        self._count += 1
+        heapq.heappush(self._ends, (self._passed_s + lasts_s, self._count, lane, width))
+
+    def _line_up(self, lane: str) -> None:
+        self._order.needs(lane, min(self._queues[lane][0].width, self._slots))
+        heapq.heappush(self._lanes[lane_named(lane).priority], self._order.standing(lane))
