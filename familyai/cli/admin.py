@@ -2,8 +2,9 @@
 
 import logging
 
+from familyai.allowance import Role
 from familyai.errors import NotFound
-from familyai.members import MemberStore, Role
+from familyai.members import MemberStore
 
 log = logging.getLogger(__name__)
 

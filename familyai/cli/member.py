@@ -9,10 +9,12 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from familyai.allowance import Role
+from familyai.catalogue import load_profile
 from familyai.cli import console, session, stack
 from familyai.cli.console import out, own_command
 from familyai.errors import BadRequest
-from familyai.members import Member, MemberStore, Role
+from familyai.members import Member, MemberStore
 from familyai.settings import load_settings
 
 
@@ -57,8 +59,10 @@ def refuse_last_admin(everyone: list[Member], name: str) -> None:
 
 @asynccontextmanager
 async def _members() -> AsyncIterator[MemberStore]:
+    """Of the stack that runs, by its catalogue."""
     async with session.broker(load_settings()) as redis:
-        yield MemberStore(redis)
+        settings = session.settings_of_stack()
+        yield MemberStore(redis, load_profile(settings.catalogue, settings.profile))
 
 
 def front_url(known: str, listens_on: str, port: int, lan_address: str | None) -> str:

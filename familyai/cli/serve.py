@@ -76,7 +76,7 @@ class Serving:
 async def write_client_env(plan: Plan) -> None:
     """`env` in the home: where the front is, and a key that works."""
     async with session.broker(plan.settings) as redis:
-        key = await admin.admin_key(MemberStore(redis), plan.home.api_key())
+        key = await admin.admin_key(MemberStore(redis, plan.profile), plan.home.api_key())
     write_private(plan.home.env, f"FAMILYAI_URL={plan.stack.url}\nFAMILYAI_API_KEY={key}\n")
 
 

@@ -13,13 +13,15 @@ from tempfile import TemporaryDirectory
 
 import orjson
 
+from familyai.allowance import Role
 from familyai.broker import connect
+from familyai.catalogue import load_profile
 from familyai.cli import stack
 from familyai.cli.child import Child, exit_words
 from familyai.cli.home import Home
 from familyai.cli.plan import find_broker_binary
 from familyai.cli.probes import Health, HttpProbe, PingProbe, Probe
-from familyai.members import MemberStore, Role
+from familyai.members import MemberStore
 
 from .questions import MODEL
 
@@ -130,13 +132,13 @@ async def _start_path(processes: Processes, home: Path, broker: Broker, slots: i
     worker = await processes.start("worker", worker_argv, HttpProbe(_url(worker_port, "/health")), env)
     front = await processes.start("front", (*_PYTHON, "api"), HttpProbe(_url(port, "/health/ready")), env)
     pids = {"front": front, "worker": worker, "broker": broker.pid}
-    return Way("through", port, pids, api_key=await _add_member(broker.url))
+    return Way("through", port, pids, api_key=await _add_member(broker.url, catalogue))
 
 
-async def _add_member(broker_url: str) -> str:
+async def _add_member(broker_url: str, catalogue: Path) -> str:
     redis = connect(broker_url)
     try:
-        return (await MemberStore(redis).add("bench", Role.ADULT))[1]
+        return (await MemberStore(redis, load_profile(catalogue, "bench")).add("bench", Role.ADULT))[1]
     finally:
         await redis.aclose()
 

@@ -10,8 +10,8 @@ import uvicorn
 from redis.asyncio import Redis
 
 from api.app import create_app
+from familyai.allowance import Role
 from familyai.catalogue import Profile
-from familyai.members import MemberStore, Role
 from familyai.settings import Settings
 from tests.api.asr import QUEUE, Asr
 from tests.api.support import LIMIT_S, PROFILE, ScriptedWorker, Served, until
@@ -38,7 +38,7 @@ async def served(settings: Settings, profile: Profile, redis: Redis) -> AsyncIte
     serving = asyncio.create_task(server.serve())
     await until(lambda: server.started, "the server starts")
     url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    _, key = await MemberStore(redis).add("ada", Role.ADULT)
+    _, key = await app.state.front.members.add("ada", Role.ADULT)
     await asyncio.wait_for(app.state.front.replies.subscription.connected.wait(), LIMIT_S)
     headers = {"Authorization": f"Bearer {key}"}
     async with httpx.AsyncClient(base_url=url, headers=headers, timeout=LIMIT_S, trust_env=False) as client:

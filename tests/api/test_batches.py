@@ -15,10 +15,10 @@ from api.work import leader
 from api.work.batches import BatchDriver
 from api.work.dispatch import Dispatcher
 from familyai import cancel, keys
+from familyai.allowance import Role
 from familyai.batches import Batch, Status, Verdict, line_blob
 from familyai.catalogue import Profile
 from familyai.jobs import Claim
-from familyai.members import MemberStore, Role
 from tests.api.batching import CHAT, Answering, a_line, begun, content, counts, ended, jsonl
 from tests.api.support import PROFILE, ScriptedWorker, Served, until
 
@@ -148,7 +148,7 @@ async def test_lists_and_other_people(served: Served, client: openai.AsyncOpenAI
     assert [batch.id async for batch in client.batches.list(limit=2)] == made[::-1]
     page = await client.batches.list(limit=4)
     assert (page.has_more, len(page.data)) == (True, 4)
-    _, key = await MemberStore(served.front.redis).add("bob", Role.ADULT)
+    _, key = await served.front.members.add("bob", Role.ADULT)
     bob = client.with_options(api_key=key)
     assert [batch async for batch in bob.batches.list()] == []
     for asked in (bob.batches.retrieve, bob.batches.cancel):

@@ -9,8 +9,8 @@ import openai
 import pytest
 
 from api.files import kept_s
+from familyai.allowance import Role
 from familyai.errors import BadRequest
-from familyai.members import MemberStore, Role
 from tests.api.support import Served
 
 DAY_S = 24 * 3600
@@ -71,7 +71,7 @@ async def test_lists_come_in_pages(client: openai.AsyncOpenAI) -> None:
 
 async def test_others_do_not_see_them(served: Served, client: openai.AsyncOpenAI) -> None:
     made = await client.files.create(file=b"x", purpose="batch")
-    _, key = await MemberStore(served.front.redis).add("bob", Role.ADULT)
+    _, key = await served.front.members.add("bob", Role.ADULT)
     bob = client.with_options(api_key=key)
     assert [file async for file in bob.files.list()] == []
     for asked in (bob.files.retrieve, bob.files.content, bob.files.delete):

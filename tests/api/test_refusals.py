@@ -10,7 +10,6 @@ from redis.asyncio import Redis
 
 from api.body import parse
 from api.generate import QUICK_BYTES
-from familyai.members import MemberStore
 from tests.api.support import MESSAGE, Served
 
 CHAT = "/v1/chat/completions"
@@ -91,7 +90,7 @@ async def test_no_key_or_a_wrong_key(served: Served, method: str, path: str, hea
 
 async def test_a_removed_member_is_a_stranger_at_once(served: Served, redis: Redis) -> None:
     assert (await served.client.get("/v1/models")).status_code == 200
-    await MemberStore(redis).remove("ada")
+    await served.front.members.remove("ada")
 
     assert (await served.client.get("/v1/models")).status_code == 401
 

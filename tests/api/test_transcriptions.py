@@ -12,8 +12,8 @@ import pytest
 from redis.asyncio import Redis
 
 from familyai import keys
+from familyai.allowance import Role
 from familyai.catalogue import Profile
-from familyai.members import MemberStore, Role
 from tests.api.asr import MODEL, QUEUE, Asr, duration_s, recording
 from tests.api.folder import JOBS, begun, ended, followed, got, uploads
 from tests.api.support import PROFILE, ScriptedWorker, Served, until
@@ -117,14 +117,14 @@ async def test_files_that_were_uploaded_before(served: Served, asr: Asr, redis: 
 
     job = (await served.client.post(JOBS, files={"file_ids": (None, f"{file_id},{file_id}")})).json()
     assert len(job["files"]) == 2
-    _, other = await MemberStore(redis).add("eve", Role.ADULT)
+    _, other = await served.front.members.add("eve", Role.ADULT)
     stolen = await served.client.post(JOBS, json={"file_ids": [file_id]}, headers={"Authorization": f"Bearer {other}"})
     assert stolen.status_code == 404
 
 
 async def test_members_see_only_their_own(served: Served, asr: Asr, redis: Redis) -> None:
     job = await ended(served, (await begun(served, recording("secret")))["id"])
-    _, other = await MemberStore(redis).add("eve", Role.ADULT)
+    _, other = await served.front.members.add("eve", Role.ADULT)
     async with httpx.AsyncClient(base_url=served.url, headers={"Authorization": f"Bearer {other}"}) as eve:
         assert (await eve.get(JOBS)).json()["data"] == []
         path = f"{JOBS}/{job['id']}"

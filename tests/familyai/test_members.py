@@ -8,13 +8,27 @@ import pytest
 from redis.asyncio import Redis
 
 from familyai import keys
+from familyai.allowance import Role
+from familyai.catalogue import Profile
 from familyai.errors import BadRequest, DecodeError, NotFound
-from familyai.members import MemberStore, Role
+from familyai.members import Change, Member, MemberStore
+
+PROFILE = Profile.model_validate(
+    {
+        "memory_budget_gb": 2,
+        "fairness": {"lanes": 3},
+        "queues": {
+            "chat": {"model": "org/chat", "engine": "echo", "memory_gb": 1, "slots": 4},
+            "chat-light": {"served_by": "chat"},
+            "asr": {"model": "org/asr", "engine": "echo", "memory_gb": 1, "slots": 4},
+        },
+    }
+)
 
 
 @pytest.fixture
 def store(any_redis: Redis) -> MemberStore:
-    return MemberStore(any_redis)
+    return MemberStore(any_redis, PROFILE)
 
 
 async def names(store: MemberStore) -> list[str]:
@@ -96,7 +110,7 @@ async def test_a_removed_member_s_key_no_longer_works(store: MemberStore, any_re
 
 
 async def test_a_name_is_free_again_after_its_removal(store: MemberStore) -> None:
-    _, old = await store.add("ada", Role.ADMIN)
+    _, old = await store.add("ada", Role.ADULT)
     await store.remove("ada")
     _, new = await store.add("ada", Role.CHILD)
     assert await store.authenticate(old) is None

@@ -17,9 +17,11 @@ import pytest
 from redis.asyncio import Redis
 
 from familyai import keys
+from familyai.catalogue import load_profile
 from familyai.frame import Body, End, Failed, Frame, Start, decode_frames
 from familyai.job import Job, new_job_id
 from familyai.jobs import JobStore
+from familyai.members import MemberStore
 from familyai.subscription import Subscription
 from tests.support import free_port, wait_until
 
@@ -66,6 +68,12 @@ def environment(broker_url: str, tmp_path: Path) -> dict[str, str]:
         "FAMILYAI_PROFILE": "echo",
         "FAMILYAI_BROKER_URL": broker_url,
     }
+
+
+@pytest.fixture
+def members(redis: Redis, environment: dict[str, str]) -> MemberStore:
+    profile = load_profile(Path(environment["FAMILYAI_CATALOGUE"]), environment["FAMILYAI_PROFILE"])
+    return MemberStore(redis, profile)
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import httpx
 import openai
 import pytest
 from openai.types import Batch
-from redis.asyncio import Redis
 
-from familyai.members import MemberStore, Role
+from familyai.allowance import Role
+from familyai.members import MemberStore
 from tests.integration.conftest import Process, StartProcess
 from tests.support import wait_until
 
@@ -29,8 +29,8 @@ def few_slots(environment: dict[str, str], tmp_path: Path) -> None:
 
 
 @pytest.fixture
-async def api_key(redis: Redis) -> str:
-    _, key = await MemberStore(redis).add("anna", Role.ADULT)
+async def api_key(members: MemberStore) -> str:
+    _, key = await members.add("anna", Role.ADULT)
     return key
 
 

@@ -11,8 +11,9 @@ import pytest
 import yaml
 from redis.asyncio import Redis
 
+from familyai.allowance import Role
 from familyai.blobs import BlobStore
-from familyai.members import MemberStore, Role
+from familyai.members import MemberStore
 from tests.api.asr import QUEUE, Asr, recording
 from tests.api.support import ScriptedWorker, until
 from tests.integration.conftest import Process, StartProcess
@@ -58,8 +59,8 @@ async def asr(redis: Redis, environment: dict[str, str]) -> AsyncIterator[Asr]:
 
 
 @pytest.fixture
-async def key(redis: Redis) -> str:
-    return (await MemberStore(redis).add("ada", Role.ADULT))[1]
+async def key(members: MemberStore) -> str:
+    return (await members.add("ada", Role.ADULT))[1]
 
 
 def client(front: Process, key: str) -> httpx.AsyncClient:

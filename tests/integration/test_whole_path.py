@@ -9,9 +9,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from redis.asyncio import Redis
 
-from familyai.members import MemberStore, Role
+from familyai.allowance import Role
+from familyai.members import MemberStore
 from tests.integration.conftest import Process, StartProcess
 from tests.support import Broker, wait_until
 from workers.engines.echo import expected_words
@@ -35,8 +35,8 @@ def front(start_process: StartProcess, worker: Process) -> Process:
 
 
 @pytest.fixture
-async def client(front: Process, redis: Redis) -> AsyncIterator[httpx.AsyncClient]:
-    _, key = await MemberStore(redis).add("anna", Role.ADULT)
+async def client(front: Process, members: MemberStore) -> AsyncIterator[httpx.AsyncClient]:
+    _, key = await members.add("anna", Role.ADULT)
     headers = {"authorization": f"Bearer {key}"}
     limits = httpx.Limits(max_connections=300)
     async with httpx.AsyncClient(base_url=front.url, headers=headers, timeout=60, limits=limits) as made:

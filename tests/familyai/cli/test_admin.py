@@ -2,26 +2,30 @@
 
 from redis.asyncio import Redis
 
+from familyai.allowance import Role
+from familyai.catalogue import Profile
 from familyai.cli.admin import admin_key
-from familyai.members import MemberStore, Role
+from familyai.members import MemberStore
+
+PROFILE = Profile(memory_budget_gb=1, queues={})
 
 
 async def test_the_first_start_makes_an_admin(redis: Redis) -> None:
-    members = MemberStore(redis)
+    members = MemberStore(redis, PROFILE)
     member = await members.authenticate(await admin_key(members, ""))
     assert member is not None
     assert (member.name, member.role) == ("admin", Role.ADMIN)
 
 
 async def test_a_key_that_works_stays(redis: Redis) -> None:
-    members = MemberStore(redis)
+    members = MemberStore(redis, PROFILE)
     key = await admin_key(members, "")
     assert await admin_key(members, key) == key
     assert len(await members.all()) == 1
 
 
 async def test_a_lost_or_foreign_key_is_replaced(redis: Redis) -> None:
-    members = MemberStore(redis)
+    members = MemberStore(redis, PROFILE)
     old = await admin_key(members, "")
     new = await admin_key(members, "fai-000000000000-" + "a" * 43)
     assert await members.authenticate(old) is None

@@ -9,10 +9,12 @@ from redis.asyncio import Redis
 from typer.testing import CliRunner
 
 from familyai import __version__
+from familyai.allowance import Role
+from familyai.catalogue import Profile
 from familyai.cli import member
 from familyai.cli.main import app, main
 from familyai.errors import BadRequest
-from familyai.members import Member, MemberStore, Role
+from familyai.members import Member, MemberStore
 from tests.support import free_port
 
 COMMANDS = [
@@ -150,7 +152,7 @@ async def test_the_shown_key_works(
     shown = capsys.readouterr().out
     keys = {word.removeprefix("FAMILYAI_API_KEY=") for word in shown.split() if "fai-" in word}
     (key,) = keys
-    found = await MemberStore(redis).authenticate(key)
+    found = await MemberStore(redis, Profile(memory_budget_gb=1, queues={})).authenticate(key)
     assert found is not None
     assert (found.name, found.role) == ("mum", Role.CHILD)
 
