@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from familyai import keys
 
 WAITING, WAITING_BATCH, RUNNING = "w", "b", "r"
-"""States of a reservation. Batch work that waits is no part of what a member may have waiting."""
+"""States of a reservation. Batch work waits apart: it is no part of what else a member may have waiting."""
 
 LOST_AFTER_S = 10
 KEPT_S = 24 * 3600
@@ -33,7 +33,7 @@ local function is_lost(other, at)
   return not ended or now - ended >= tonumber(lost_after)
 end
 
--- Widths that wait and tokens held back, of the jobs that came before this one.
+-- Widths that wait as this job does and tokens held back, of the jobs that came before it.
 local function count(drops)
   local waiting, held, entries = 0, 0, redis.call('HGETALL', in_flight)
   for i = 1, #entries, 2 do
@@ -44,7 +44,7 @@ local function count(drops)
       redis.call('HDEL', in_flight, other)
     elseif tonumber(at) <= own_at then
       held = held + many
-      if kind == 'w' then waiting = waiting + wide end
+      if kind == state then waiting = waiting + wide end
     end
   end
   return waiting, held
@@ -67,7 +67,10 @@ return {1, waiting, held}
 
 @dataclass(frozen=True)
 class Before:
-    """What a member had under way before a job: widths that waited, tokens held back. `entered`: it has joined them."""
+    """What a member had under way before a job: widths that waited as it does, tokens held back.
+
+    `entered`: it has joined them.
+    """
 
     entered: bool
     waiting: int
@@ -84,7 +87,7 @@ class InFlight:
     async def reserve(
         self, member: str, job_id: str, state: str, width: int, tokens: int, *, cap: int = 0, strict: bool = False
     ) -> Before:
-        """Reserves for a job, unless the member has more than `cap` waiting then (0: any number).
+        """Reserves for a job, unless the member then has more than `cap` in its state (0: any number).
 
         A job wider than the cap enters when nothing else waits. Repeated, it changes nothing, and counts again what
         came before. `strict` looks at every reservation whether its job lives; else that is done when the cap is hit.

@@ -31,8 +31,8 @@ async def left_behind(redis: Redis, job_id: str, *, at_s: float = LONG_AGO_S, **
 
 async def test_each_sees_what_came_before(in_flight: InFlight) -> None:
     assert await in_flight.reserve("leo", "a", WAITING, 2, 100) == Before(True, 0, 0)
-    assert await in_flight.reserve("leo", "b", WAITING_BATCH, 3, 10) == Before(True, 2, 100)
-    assert await in_flight.reserve("leo", "c", WAITING, 4, 1) == Before(True, 2, 110)
+    assert await in_flight.reserve("leo", "b", WAITING, 3, 10) == Before(True, 2, 100)
+    assert await in_flight.reserve("leo", "c", WAITING, 4, 1) == Before(True, 5, 110)
     assert await in_flight.reserve("mia", "d", WAITING, 1, 1) == Before(True, 0, 0)
 
 
@@ -65,10 +65,11 @@ async def test_what_is_wider_than_the_cap_enters_when_nothing_waits(in_flight: I
     assert (await in_flight.reserve("leo", "b", WAITING, 9, 0, cap=5)).entered
 
 
-async def test_what_runs_and_batch_work_do_not_wait(in_flight: InFlight, any_redis: Redis) -> None:
+async def test_batch_work_waits_apart_and_what_runs_does_not_wait(in_flight: InFlight) -> None:
     await in_flight.reserve("leo", "a", RUNNING, 1, 7)
     await in_flight.reserve("leo", "b", WAITING_BATCH, 1, 7)
     assert await in_flight.reserve("leo", "c", WAITING, 1, 0, cap=1) == Before(True, 0, 14)
+    assert await in_flight.reserve("leo", "d", WAITING_BATCH, 1, 0, cap=1) == Before(False, 1, 14)
 
 
 async def test_released_is_free_again(in_flight: InFlight) -> None:
