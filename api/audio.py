@@ -9,15 +9,17 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
 
 from api.answer import Answer
-from api.auth import CurrentMember
+from api.asking import AskingMember
 from api.failures import Dialect
 from api.front import CurrentFront
+from api.gate import check_model
 from api.generate import HEADERS, Answering
 from api.multipart import Form, one_file, stored_form
 from api.relay import Relay
 from api.schemas import SpeechRequest, TranscriptionForm, form_body, json_body, refusals
 from api.submit import client_fields, form_job, route_path
 from api.voices import CurrentVoices
+from api.wishes import CurrentWishes
 from familyai.catalogue import Profile, Task
 from familyai.errors import BadRequest
 from familyai.job import Blob, new_job_id, own_blob
@@ -44,7 +46,7 @@ def _answers(content: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
     return {200: success, **refusals(400, 401, 404, 413, 500, 503, 507)}
 
 
-async def transcribing(request: Request, front: CurrentFront, member: CurrentMember) -> Relay:
+async def transcribing(request: Request, front: CurrentFront, member: AskingMember, wishes: CurrentWishes) -> Relay:
     """Raises RequestError; nothing of the upload stays then."""
     job_id, limit_bytes = new_job_id(), int(front.profile.limits.upload_mb * 1e6)
     files = frozenset({"file"})
@@ -52,8 +54,19 @@ async def transcribing(request: Request, front: CurrentFront, member: CurrentMem
         target = _target(form, front.profile)
         fields = client_fields(form.fields)
         audio = Blob(own_blob(job_id), 0, form.uploads[0].size_bytes)
-        job = form_job(front, route_path(request), member.name, target, fields, audio, job_id=job_id)
-        return Relay(front, job, Answer(job, target.queue, Dialect.OPENAI))
+        check_model(member.allowance(front.profile.roles), target)
+        job = form_job(
+            front,
+            route_path(request),
+            member.name,
+            target,
+            fields,
+            audio,
+            job_id=job_id,
+            priority=wishes.priority,
+            deadline_s=wishes.deadline_s,
+        )
+        return Relay(front, member, job, Answer(job, target.queue, Dialect.OPENAI))
 
 
 def _target(form: Form, profile: Profile) -> Target:

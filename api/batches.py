@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field, ValidationError, WithJsonSchema
 
+from api.asking import AskingMember
 from api.auth import CurrentMember
 from api.body import RawBody, parse
 from api.broker import broker_errors
@@ -109,7 +110,7 @@ OwnBatch = Annotated[Record, Depends(own_batch)]
 
 
 @router.post("", summary="Create a batch", responses=refusals(400, 404, 413), openapi_extra=json_body(BatchRequest))
-async def create_batch(front: CurrentFront, member: CurrentMember, data: RawBody) -> BatchObject:
+async def create_batch(front: CurrentFront, member: AskingMember, data: RawBody) -> BatchObject:
     """Its requests run beside everybody's, but never before them, and are answered in files.
 
     In a batch of transcriptions, `file` is the id of an uploaded recording. An answer that is no JSON object, such as

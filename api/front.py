@@ -12,6 +12,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 from redis.asyncio import Redis
 
+from api.gate import Gate
 from api.metrics import Metrics
 from api.replies import ReplyHub
 from api.signing import load_secret
@@ -28,6 +29,7 @@ from familyai.files import FileStore
 from familyai.jobs import JobStore
 from familyai.members import MemberStore
 from familyai.registry import WorkerRegistry
+from familyai.service import ServiceStore
 from familyai.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -49,6 +51,8 @@ class Front:
     replies: ReplyHub
     withdrawals: Withdrawals
     watch: Watch
+    gate: Gate
+    service: ServiceStore
     sweeper: Sweeper
     metrics: Metrics
     webhook_secret: str = field(repr=False)
@@ -88,9 +92,10 @@ def build_front(settings: Settings, profile: Profile) -> Front:
     url = settings.broker_url.get_secret_value()
     redis = connect(url)
     front_id = f"front-{secrets.token_hex(8)}"
-    jobs, registry = JobStore(redis, profile.limits.record_ttl_s), WorkerRegistry(redis)
-    blobs = BlobStore(settings.blobs, profile.limits.disk_reserve_gb)
-    withdrawals = Withdrawals(jobs, blobs, profile.limits.record_ttl_s)
+    limits = profile.limits
+    jobs, registry = JobStore(redis, limits.record_ttl_s, limits.waiting), WorkerRegistry(redis)
+    blobs = BlobStore(settings.blobs, limits.disk_reserve_gb)
+    withdrawals = Withdrawals(jobs, blobs, limits.record_ttl_s)
     replies = ReplyHub(url, front_id, on_stray=withdrawals.add)
     return Front(
         id=front_id,
@@ -98,17 +103,19 @@ def build_front(settings: Settings, profile: Profile) -> Front:
         redis=redis,
         jobs=jobs,
         registry=registry,
-        members=MemberStore(redis),
+        members=MemberStore(redis, profile),
         files=FileStore(redis),
-        batches=BatchStore(redis, profile.limits.retention_h * 3600),
+        batches=BatchStore(redis, limits.retention_h * 3600),
         blobs=blobs,
         replies=replies,
         withdrawals=withdrawals,
-        watch=Watch(replies, withdrawals, jobs, registry, profile.limits),
-        sweeper=Sweeper(blobs, redis, profile.limits.record_ttl_s),
+        watch=Watch(replies, withdrawals, jobs, registry, limits.no_worker_wait_s),
+        gate=Gate(redis, profile),
+        service=ServiceStore(redis),
+        sweeper=Sweeper(blobs, redis, limits.record_ttl_s),
         metrics=Metrics(),
         broker_url=url,
-        webhook_secret=load_secret(settings) if profile.limits.webhook_hosts else "",
+        webhook_secret=load_secret(settings) if limits.webhook_hosts else "",
     )
 
 

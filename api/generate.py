@@ -7,10 +7,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 
 from api.answer import Answer
-from api.auth import CurrentMember
+from api.asking import AskingMember
 from api.body import RawBody, parse
 from api.failures import dialect_of
 from api.front import CurrentFront, Front
+from api.gate import check_model
 from api.relay import Relay
 from api.schemas import (
     AnthropicEnvelope,
@@ -24,12 +25,16 @@ from api.schemas import (
     refusals,
 )
 from api.submit import json_job, route_path
+from api.wishes import CurrentWishes, Wishes
 from familyai.catalogue import Task
-from familyai.job import Job, Priority
+from familyai.job import Job
+from familyai.lanes import Priority
 from familyai.members import Member
 from routing.admit import admit
+from routing.estimate import estimate
 from routing.messages import check_conversation, check_message_request
 from routing.resolve import Target, default_name, resolve
+from routing.side_tasks import is_side_task
 
 router = APIRouter(prefix="/v1")
 
@@ -66,19 +71,42 @@ def anything(body: dict[str, Any]) -> None:
 def admitted_job(
     front: Front,
     path: str,
-    member: str,
+    member: Member,
     body: dict[str, Any],
     task: Task,
     check: Check = anything,
     *,
+    wishes: Wishes,
     accept: str = "*/*",
-    priority: Priority = Priority.INTERACTIVE,
 ) -> tuple[Job, Target]:
-    """A body, resolved and admitted. Raises RequestError."""
+    """A body, resolved and admitted, at whatever hour. Raises RequestError."""
     target = resolve(body.get("model") or default_name(task, front.profile), front.profile)
+    check_model(member.allowance(front.profile.roles), target)
     check(body)
     width = admit(body, task, target, front.profile)
-    return json_job(front, path, member, target, body, width=width, accept=accept, priority=priority), target
+    cost = estimate(body, task, target.model, width, generates=not path.endswith("/count_tokens"))
+    priority = _priority(body, wishes)
+    deadline_s = wishes.deadline_s
+    job = json_job(
+        front,
+        path,
+        member.name,
+        target,
+        body,
+        cost,
+        width=width,
+        accept=accept,
+        priority=priority,
+        deadline_s=deadline_s,
+    )
+    return job, target
+
+
+def _priority(body: dict[str, Any], wishes: Wishes) -> Priority:
+    """A chat UI's side task lets everybody's questions go first."""
+    if wishes.priority is Priority.INTERACTIVE and is_side_task(body):
+        return Priority.BACKGROUND
+    return wishes.priority
 
 
 class Answering:
@@ -88,17 +116,19 @@ class Answering:
         self._task = task
         self._check = check
 
-    async def __call__(self, request: Request, front: CurrentFront, member: CurrentMember, data: RawBody) -> Relay:
+    async def __call__(
+        self, request: Request, front: CurrentFront, member: AskingMember, wishes: CurrentWishes, data: RawBody
+    ) -> Relay:
         """Raises RequestError."""
         if len(data) <= QUICK_BYTES:
-            return self._relay(request, front, member, data)
-        return await asyncio.to_thread(self._relay, request, front, member, data)
+            return self._relay(request, front, member, wishes, data)
+        return await asyncio.to_thread(self._relay, request, front, member, wishes, data)
 
-    def _relay(self, request: Request, front: Front, member: Member, data: bytes) -> Relay:
+    def _relay(self, request: Request, front: Front, member: Member, wishes: Wishes, data: bytes) -> Relay:
         accept = request.headers.get("accept", "*/*")
-        path = route_path(request)
-        job, target = admitted_job(front, path, member.name, parse(data), self._task, self._check, accept=accept)
-        return Relay(front, job, Answer(job, target.queue, dialect_of(job.path)))
+        path, body = route_path(request), parse(data)
+        job, target = admitted_job(front, path, member, body, self._task, self._check, accept=accept, wishes=wishes)
+        return Relay(front, member, job, Answer(job, target.queue, dialect_of(job.path)))
 
 
 Generated = Annotated[Relay, Depends(Answering(Task.GENERATE))]

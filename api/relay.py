@@ -13,6 +13,7 @@ from api.replies import Reply
 from api.submit import submit, under_way
 from familyai.errors import FamilyAIError, RequestError
 from familyai.job import Job
+from familyai.members import Member
 
 log = logging.getLogger(__name__)
 
@@ -24,9 +25,10 @@ class ClientLeft(FamilyAIError):
 class Relay(Response):
     """Raises RequestError as long as nothing was sent; later failures are in the answer, or cut it (AnswerBroken)."""
 
-    def __init__(self, front: Front, job: Job, answer: Answer) -> None:
+    def __init__(self, front: Front, member: Member, job: Job, answer: Answer) -> None:
         self.background = None
         self._front = front
+        self._member = member
         self._job = job
         self._answer = answer
 
@@ -34,7 +36,7 @@ class Relay(Response):
         async with under_way(self._front, self._job) as reply:
             leaving = asyncio.create_task(_fail_when_client_leaves(receive, reply))
             try:
-                await submit(self._front, self._job)
+                await submit(self._front, self._job, self._member)
                 self._job = msgspec.structs.replace(self._job, body=b"")  # it waits elsewhere now
                 await self._relay(reply, send)
             except ClientLeft:

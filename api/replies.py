@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
 
 from api.broker import broker_down
 from familyai import keys
-from familyai.errors import DecodeError, EngineFailed, FamilyAIError, Unavailable
-from familyai.frame import Body, End, Failed, Frame, Start, decode_frames
+from familyai.errors import Cancelled, DecodeError, EngineFailed, FamilyAIError, Unavailable
+from familyai.frame import NO_SEQ, Body, End, Failed, Frame, Start, decode_frames
+from familyai.job import Job
 from familyai.subscription import Subscription
 
 log = logging.getLogger(__name__)
@@ -22,9 +24,11 @@ AT_ONCE_BYTES = 4_000_000
 class Reply:
     """The frames of one job, in order and without a gap; or the reason why there are no more."""
 
-    def __init__(self, job_id: str, queue: str) -> None:
+    def __init__(self, job_id: str, queue: str, lane: str = "", deadline_s: float = math.inf) -> None:
         self.job_id = job_id
         self.queue = queue
+        self.lane = lane
+        self.deadline_s = deadline_s
         self.ended = False
         self.unread_bytes = 0
         self._attempt: int | None = None
@@ -35,6 +39,9 @@ class Reply:
 
     def put(self, frame: Frame) -> None:
         if self.ended or self._failure is not None or self._is_repeated(frame):
+            return
+        if isinstance(frame, Failed) and frame.seq == NO_SEQ:
+            self.fail(Cancelled(frame.message, code=frame.code))
             return
         if not self._is_next(frame):
             self.fail(Unavailable("a part of the answer was lost on its way", code="reply_lost", retry_after_s=1))
@@ -105,10 +112,10 @@ class ReplyHub:
         if not self.subscription.connected.is_set():
             raise broker_down()
 
-    def open(self, job_id: str, queue: str) -> Reply:
+    def open(self, job: Job) -> Reply:
         """To be opened before the job is sent, and closed whatever happens. Raises Unavailable."""
         self.check_connected()
-        reply = self._open[job_id] = Reply(job_id, queue)
+        reply = self._open[job.id] = Reply(job.id, job.queue, job.lane, job.deadline_s)
         return reply
 
     def close(self, reply: Reply) -> None:

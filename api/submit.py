@@ -5,7 +5,7 @@ import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 from fastapi import Request
@@ -15,10 +15,15 @@ from api.broker import broker_errors
 from api.front import Front
 from api.multipart import written
 from api.replies import Reply
+from api.standing import with_standing
 from api.storage import storage_errors
+from familyai.broker import BROKER_ERRORS
 from familyai.errors import Unavailable
-from familyai.job import Blob, Job, Priority, new_job_id, own_blob
+from familyai.job import Blob, Job, new_job_id, own_blob
+from familyai.lanes import Priority
+from familyai.members import Member
 from routing.admit import passed_on
+from routing.estimate import Estimate, estimate_audio
 from routing.resolve import Target
 
 log = logging.getLogger(__name__)
@@ -37,26 +42,47 @@ def json_job(
     member: str,
     target: Target,
     body: dict[str, object],
+    estimate: Estimate,
     *,
     width: int = 1,
     accept: str = "*/*",
     priority: Priority = Priority.INTERACTIVE,
+    deadline_s: float | None = None,
 ) -> Job:
     """The engine sees the body that was checked, written anew, and of the headers only what it answers by."""
     return Job(
         id=new_job_id(),
-        queue=target.physical,
-        model=target.model.model,
-        member=member,
-        front=front.id,
-        method="POST",
-        path=path,
         headers=(("content-type", "application/json"), ("accept", accept)),
         body=write({**passed_on(body), "model": target.model.model}),
         width=width,
-        priority=priority,
-        created_at_s=time.time(),
+        **_about(front, path, member, target, estimate, priority, deadline_s),
     )
+
+
+def _about(
+    front: Front,
+    path: str,
+    member: str,
+    target: Target,
+    estimate: Estimate,
+    priority: Priority,
+    deadline_s: float | None,
+) -> dict[str, Any]:
+    """What every job of the front's says of itself, whatever its body."""
+    longest_s = front.profile.limits.queue_wait_s
+    return {
+        "queue": target.physical,
+        "model": target.model.model,
+        "member": member,
+        "front": front.id,
+        "method": "POST",
+        "path": path,
+        "priority": priority,
+        "cost": estimate.cost,
+        "tokens": estimate.tokens,
+        "deadline_s": min(deadline_s or longest_s, longest_s),
+        "created_at_s": time.time(),
+    }
 
 
 def client_fields(fields: list[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -74,24 +100,20 @@ def form_job(
     *,
     header: bytes = b"",
     job_id: str = "",
+    estimate: Estimate | None = None,
     priority: Priority = Priority.INTERACTIVE,
+    deadline_s: float | None = None,
 ) -> Job:
     """A form with one file, whose bytes are `header` and then what lies in the blob store."""
     content_type, head, tail = written([*fields, ("model", target.model.model)], "file", "audio")
+    estimate = estimate or estimate_audio(audio.length, target.model)
     return Job(
         id=job_id or new_job_id(),
-        queue=target.physical,
-        model=target.model.model,
-        member=member,
-        front=front.id,
-        method="POST",
-        path=path,
         headers=(("content-type", content_type), ("accept", "*/*")),
         body=head + header,
         blob=audio,
         tail=tail,
-        priority=priority,
-        created_at_s=time.time(),
+        **_about(front, path, member, target, estimate, priority, deadline_s),
     )
 
 
@@ -99,9 +121,9 @@ def form_job(
 async def under_way(front: Front, job: Job) -> AsyncIterator[Reply]:
     """The reply to a job that the block submits. Withdrawn, unless its answer came to an end. Raises Unavailable."""
     try:
-        reply = front.replies.open(job.id, job.queue)
+        reply = front.replies.open(job)
     except Unavailable:
-        front.withdrawals.add(job.id, job.queue)  # its upload may be in the store already
+        front.withdrawals.add(job.id)  # its upload may be in the store already
         raise
     del job  # its body may be large, and need not wait with its reply
     try:
@@ -109,19 +131,42 @@ async def under_way(front: Front, job: Job) -> AsyncIterator[Reply]:
     finally:
         front.replies.close(reply)
         if not reply.ended:
-            front.withdrawals.add(reply.job_id, reply.queue)
+            front.withdrawals.add(reply.job_id)
 
 
-async def submit(front: Front, job: Job) -> None:
-    """Puts the job on its queue, a large body into the blob store first. Raises Unavailable."""
-    if len(job.body) > front.profile.limits.inline_body_kb * 1000:
-        job = await _without_body(front, job)
+async def submit(front: Front, job: Job, member: Member | None = None) -> None:
+    """Puts the job on its lane, if its member's limits let it in; a large body goes into the blob store first.
+
+    `member`: as it was found when the request came; else it is looked up now. Raises LimitReached, Forbidden, NotFound
+    for a member who is no more, Unavailable. A job of the front's own has no member, and no limits.
+    """
     with broker_errors():
-        await front.jobs.enqueue(job)
+        if job.member:
+            member = member or await front.members.get(job.member)
+            job = await with_standing(front, job, member)
+            await front.gate.enter(member, job)
+        async with _left_unless_enqueued(front, job):
+            if len(job.body) > front.profile.limits.inline_body_kb * 1000:
+                job = await _without_body(front, job)
+            await front.jobs.enqueue(job)
     log.info(
         "a request waits",
         extra={"action": "job.enqueued", "job": job.id, "member": job.member, "queue": job.lane, "width": job.width},
     )
+
+
+@asynccontextmanager
+async def _left_unless_enqueued(front: Front, job: Job) -> AsyncIterator[None]:
+    """What was reserved is given back. Where the broker fails it is unknown whether the job is there: then it is
+    withdrawn, and its reservation ends with it, or is found to belong to no job."""
+    try:
+        yield
+    except BROKER_ERRORS:
+        raise
+    except Exception:
+        if job.member:
+            await front.gate.leave(job.member, job.id)
+        raise
 
 
 async def _without_body(front: Front, job: Job) -> Job:

@@ -11,12 +11,14 @@ from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import StreamingResponse
 
 from api.archive import archive
+from api.asking import AskingMember
 from api.auth import CurrentMember
 from api.body import parse, read_body
 from api.broker import broker_errors
 from api.events import after, events
 from api.filenames import attachment
 from api.front import CurrentFront, Front
+from api.gate import check_model
 from api.multipart import Upload, stored_form
 from api.paging import After, page
 from api.schemas import refusals
@@ -46,6 +48,7 @@ from familyai.filenames import stems
 from familyai.members import Member
 from familyai.transcription import Format, Order, Record, Source
 from familyai.transcriptions import TranscriptionStore
+from routing.resolve import resolve
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +86,7 @@ OwnRecord = Annotated[Record, Depends(own_record)]
 
 @router.post("", summary="Transcribe recordings", responses=refusals(400, 404, 413, 507), openapi_extra=_BODY)
 async def create_transcription_job(
-    request: Request, front: CurrentFront, store: CurrentStore, member: CurrentMember
+    request: Request, front: CurrentFront, store: CurrentStore, member: AskingMember
 ) -> TranscriptionJob:
     """At batch priority: voice input in a chat never waits behind it. The answer does not wait for the transcripts."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json":
@@ -204,6 +207,7 @@ async def _create(
 ) -> TranscriptionJob:
     """Raises RequestError."""
     check_count(len(uploads) + len(wish.file_ids), front.profile.limits)
+    check_model(member.allowance(front.profile.roles), resolve(wish.model, front.profile))
     with broker_errors():
         order = Order(
             id=job_id,

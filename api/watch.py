@@ -3,11 +3,11 @@
 What can be wrong with a job, and how long it may be so before its client is told:
 
 1. NO_WORKER    it is queued and its queue has no live worker        `no_worker_wait_s`
-2. QUEUED       it is queued                                         `queue_wait_s`
+2. QUEUED       it is queued                                         its deadline: `queue_wait_s`, or its client's
 3. WORKER_LOST  it runs on a worker that is not alive                one more look, the record may be on its way
 4. ENDED        its record is gone or ended, its answer is not over  5 s, the last frames may be on their way
 
-One more is mended, not told: a queued job without a message on its queue for 5 s. A worker that is killed between
+One more is mended, not told: a queued job without a message on its lane for 5 s. A worker that is killed between
 taking a message and claiming its job takes the message with it, so another is pushed.
 """
 
@@ -19,7 +19,6 @@ from enum import Enum
 from api.replies import ReplyHub
 from api.withdraw import Withdrawals
 from familyai.broker import BROKER_ERRORS
-from familyai.catalogue import Limits
 from familyai.errors import Unavailable
 from familyai.jobs import JobStore, Record, State
 from familyai.registry import WorkerRegistry
@@ -50,12 +49,12 @@ Since = dict[Trouble, float]
 """When each of a job's troubles was first seen, of those it has now."""
 
 
-def troubles(record: Record, alive: set[str], messages: int) -> set[Trouble]:
-    """`alive` and `messages`: the workers of the job's queue, and how many messages lie on it."""
+def troubles(record: Record, alive: set[str], has_message: bool) -> set[Trouble]:
+    """`alive`: the workers of the job's queue; `has_message`: whether any lies on its lane."""
     match record.state:
         case State.QUEUED:
             no_worker = set() if alive else {Trouble.NO_WORKER}
-            return {Trouble.QUEUED} | no_worker | (set() if messages else {Trouble.MESSAGE_LOST})
+            return {Trouble.QUEUED} | no_worker | (set() if has_message else {Trouble.MESSAGE_LOST})
         case State.RUNNING:
             return set() if record.worker in alive else {Trouble.WORKER_LOST}
         case _:
@@ -67,34 +66,34 @@ def update(since: Since, now: set[Trouble], now_s: float) -> Since:
     return {trouble: since.get(trouble, now_s) for trouble in now}
 
 
-def verdict(since: Since, now_s: float, limits: Limits) -> Unavailable | None:
+def verdict(since: Since, now_s: float, no_worker_wait_s: float, deadline_s: float) -> Unavailable | None:
     """What to tell the client, if it must be told."""
     for trouble in TOLD:
-        if trouble in since and now_s - since[trouble] >= _allowed_s(trouble, limits):
-            return _failure(trouble, limits)
+        allowed_s = _allowed_s(trouble, no_worker_wait_s, deadline_s)
+        if trouble in since and now_s - since[trouble] >= allowed_s:
+            return _failure(trouble, allowed_s)
     return None
 
 
-def _allowed_s(trouble: Trouble, limits: Limits) -> float:
+def _allowed_s(trouble: Trouble, no_worker_wait_s: float, deadline_s: float) -> float:
     match trouble:
         case Trouble.NO_WORKER:
-            return limits.no_worker_wait_s
+            return no_worker_wait_s
         case Trouble.QUEUED:
-            return limits.queue_wait_s
+            return deadline_s
         case Trouble.WORKER_LOST:
             return WORKER_LOST_S
         case _:
             return ENDED_S
 
 
-def _failure(trouble: Trouble, limits: Limits) -> Unavailable:
+def _failure(trouble: Trouble, waited_s: float) -> Unavailable:
     match trouble:
         case Trouble.NO_WORKER:
-            waited = f"no worker has served this model for {limits.no_worker_wait_s:g} s"
-            message = f"{waited}; if it is starting, ask again in a minute"
+            message = f"no worker has served this model for {waited_s:g} s; if it is starting, ask again in a minute"
             return Unavailable(message, code="no_worker", retry_after_s=10)
         case Trouble.QUEUED:
-            message = f"the request waited its {limits.queue_wait_s:g} s and was not begun"
+            message = f"the request waited its {waited_s:g} s and was not begun"
             return Unavailable(message, code="queue_timeout", retry_after_s=10)
         case Trouble.WORKER_LOST:
             return Unavailable(
@@ -118,13 +117,13 @@ class Watch:
         withdrawals: Withdrawals,
         jobs: JobStore,
         registry: WorkerRegistry,
-        limits: Limits,
+        no_worker_wait_s: float,
     ) -> None:
         self._replies = replies
         self._withdrawals = withdrawals
         self._jobs = jobs
         self._registry = registry
-        self._limits = limits
+        self._no_worker_wait_s = no_worker_wait_s
         self._since: dict[str, Since] = {}
 
     async def run(self) -> None:
@@ -144,14 +143,14 @@ class Watch:
             self._since = {}
             return
         alive = await self._registry.alive(sorted({reply.queue for reply in replies}))
-        messages = {queue: await self._jobs.queued(queue) for queue in alive}
+        lanes = {lane for queue in alive for lane in await self._jobs.lanes_with_messages(queue)}
         records = await self._jobs.records([reply.job_id for reply in replies])
         known, self._since = self._since, {}
         for reply, record in zip(replies, records, strict=True):
-            now = troubles(record, alive[reply.queue], messages[reply.queue])
+            now = troubles(record, alive[reply.queue], reply.lane in lanes)
             since = self._since[reply.job_id] = update(known.get(reply.job_id, {}), now, now_s)
             await self._mend(reply.job_id, since, now_s)
-            if (failure := verdict(since, now_s, self._limits)) is not None:
+            if (failure := verdict(since, now_s, self._no_worker_wait_s, reply.deadline_s)) is not None:
                 log.warning("a reply is given up", extra={"action": f"reply.{failure.code}", "job": reply.job_id})
                 reply.fail(failure)
 

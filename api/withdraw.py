@@ -22,13 +22,13 @@ class Withdrawals:
         self._jobs = jobs
         self._blobs = blobs
         self._record_ttl_s = record_ttl_s
-        self._owed: dict[str, tuple[str, float]] = {}
+        self._owed: dict[str, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def add(self, job_id: str, queue: str = "") -> None:
-        """The job never starts, or stops at once. Waits for nothing. A job that runs stands in no queue any more."""
-        log.info("a job is withdrawn", extra={"action": "job.withdrawn", "job": job_id, "queue": queue})
-        self._owed.setdefault(job_id, (queue, time.monotonic() + self._record_ttl_s))
+    def add(self, job_id: str) -> None:
+        """The job never starts, or stops at once. Waits for nothing."""
+        log.info("a job is withdrawn", extra={"action": "job.withdrawn", "job": job_id})
+        self._owed.setdefault(job_id, time.monotonic() + self._record_ttl_s)
         task = asyncio.create_task(self._withdraw(job_id))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -54,7 +54,6 @@ class Withdrawals:
             log.warning("its body stays", extra={"action": "blob.not_deleted", "job": job_id, "reason": str(error)})
 
     async def _cancel(self, job_id: str) -> None:
-        queue, until_s = self._owed.get(job_id, ("", 0.0))
-        if time.monotonic() < until_s:
-            await self._jobs.cancel(job_id, queue)
+        if time.monotonic() < self._owed.get(job_id, 0.0):
+            await self._jobs.cancel(job_id)
         self._owed.pop(job_id, None)

@@ -9,6 +9,8 @@ import msgspec
 from familyai.errors import DecodeError
 
 FRAME_VERSION = 1
+NO_SEQ = -1
+"""The number of a Failed that no worker sent: the job was taken back by a person."""
 
 
 class Tokens(msgspec.Struct, frozen=True, array_like=True):

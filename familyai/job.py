@@ -1,23 +1,16 @@
 """A job is an HTTP request on its way to an engine: a frozen value, written once by the front."""
 
 import uuid
-from enum import StrEnum
 
 import msgspec
 
-from familyai import keys
 from familyai.errors import DecodeError
+from familyai.fair import Ticket
+from familyai.lanes import Lane, Priority
 
-JOB_VERSION = 2
+JOB_VERSION = 3
 
 Headers = tuple[tuple[str, str], ...]
-
-
-class Priority(StrEnum):
-    """Who goes first. Each has a Celery queue of its own beside the model's others."""
-
-    INTERACTIVE = "interactive"
-    BATCH = "batch"
 
 
 class Blob(msgspec.Struct, frozen=True, array_like=True):
@@ -33,6 +26,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     Its body is `body`, then what `blob` names in the blob store, then `tail`: an upload's form fields travel inline,
     its file by reference. `width` counts the answers asked for at once (n × prompts); `queue` is the physical queue.
+    `cost` is what it is charged with until it has ended, in units of its model's costs, and `weight` its member's;
+    `tokens` are held back for it from its member's limits, of whose jobs at most `most_running` run at once (0: any
+    number). It may wait for `deadline_s`.
     """
 
     id: str
@@ -48,13 +44,24 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     tail: bytes = b""
     width: int = 1
     priority: Priority = Priority.INTERACTIVE
+    lane_number: int = 0
+    cost: float = 1.0
+    weight: float = 1.0
+    tokens: int = 0
+    most_running: int = 0
+    deadline_s: float = 600.0
     created_at_s: float = 0.0
     version: int = JOB_VERSION
 
     @property
     def lane(self) -> str:
         """The Celery queue on which it waits."""
-        return keys.lane(self.queue, self.priority)
+        return Lane(self.queue, self.lane_number, self.priority).name
+
+    @property
+    def ticket(self) -> Ticket:
+        """What the fair order needs to know of it."""
+        return Ticket(self.id, self.lane, self.member, self.width, self.cost, self.weight, self.created_at_s)
 
     @property
     def body_bytes(self) -> int:

@@ -1,7 +1,7 @@
 """Job records: the state machine `queued → running → done | failed | cancelled`, each step one atomic script.
 
-Every script may be repeated: a second enqueue of a job changes nothing, a second delivery's claim gets nothing, an
-ended job stays ended. The request's content leaves the record when the job ends.
+Every step may be repeated: a second enqueue of a job changes nothing, a second delivery's claim gets nothing, an ended
+job stays ended. The request's content leaves the record when the job ends.
 """
 
 import time
@@ -12,8 +12,8 @@ from typing import Any, cast
 import msgspec
 from redis.asyncio import Redis
 
-from familyai import keys
-from familyai.errors import DecodeError
+from familyai import job_scripts, keys
+from familyai.errors import DecodeError, LimitReached
 from familyai.job import Job, decode_job, encode_job
 from familyai.tasks import task_message
 
@@ -37,6 +37,21 @@ class Claim(msgspec.Struct, frozen=True):
     queue_wait_s: float
 
 
+class Held(msgspec.Struct, frozen=True):
+    """A job that must wait though it is its turn: as many of its member's run as may."""
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """One delivery of a job's message: what a worker knows before it has asked for the job."""
+
+    job_id: str
+    lane: str
+    member: str
+    width: int = 1
+    most_running: int = 0
+    id: str = msgspec.field(default_factory=lambda: uuid.uuid4().hex)
+
+
 class Record(msgspec.Struct, frozen=True):
     """What others may know of a job while it lives; `state` is None when there is no record that this version reads."""
 
@@ -44,123 +59,125 @@ class Record(msgspec.Struct, frozen=True):
     worker: str | None = None
 
 
-# KEYS: record, waiting set, lane. ARGV: job id, job, message, now, TTL in ms, queue's name.
-_ENQUEUE = """
-if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-redis.call('HSET', KEYS[1], 'job', ARGV[2], 'state', 'queued', 'attempt', 0, 'queue', ARGV[6])
-redis.call('PEXPIRE', KEYS[1], ARGV[5])
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', ARGV[4] - ARGV[5] / 1000)
-redis.call('ZADD', KEYS[2], ARGV[4], ARGV[1])
-redis.call('LPUSH', KEYS[3], ARGV[3])
-return 1
-"""
+class Description(msgspec.Struct, frozen=True):
+    """A job's record without its content. Times are Unix times."""
 
-# KEYS: record, lane. ARGV: message.
-_PUSH_AGAIN = """
-if redis.call('HGET', KEYS[1], 'state') == 'queued' then redis.call('LPUSH', KEYS[2], ARGV[1]) end
-return 1
-"""
+    id: str
+    state: State
+    queue: str
+    lane: str
+    member: str
+    model: str
+    front: str
+    attempt: int
+    created_at_s: float
+    worker: str | None = None
+    claimed_at_s: float | None = None
+    ended_at_s: float | None = None
 
-# KEYS: record, waiting set. ARGV: job id, worker, now, TTL in ms, delivery. Asked again by the delivery that won (its
-# answer was lost on the way), it says the same.
-_CLAIM = """
-redis.call('ZREM', KEYS[2], ARGV[1])
-local state = redis.call('HGET', KEYS[1], 'state')
-if state == 'queued' then
-  redis.call('HINCRBY', KEYS[1], 'attempt', 1)
-  redis.call('HSET', KEYS[1], 'state', 'running', 'worker', ARGV[2], 'claimed_at_s', ARGV[3], 'delivery', ARGV[5])
-  redis.call('PEXPIRE', KEYS[1], ARGV[4])
-elseif state ~= 'running' or redis.call('HGET', KEYS[1], 'delivery') ~= ARGV[5] then
-  return false
-end
-return redis.call('HMGET', KEYS[1], 'job', 'attempt')
-"""
 
-# KEYS: record, waiting set. ARGV: job id, now, TTL in ms. Returns the worker to tell, if one is running it.
-_CANCEL = """
-redis.call('ZREM', KEYS[2], ARGV[1])
-local state = redis.call('HGET', KEYS[1], 'state')
-if state ~= 'queued' and state ~= 'running' then return false end
-redis.call('HSET', KEYS[1], 'state', 'cancelled', 'ended_at_s', ARGV[2])
-redis.call('HDEL', KEYS[1], 'job')
-redis.call('PEXPIRE', KEYS[1], ARGV[3])
-if state == 'running' then return redis.call('HGET', KEYS[1], 'worker') end
-return false
-"""
-
-# KEYS: record. ARGV: state, now, attempt, TTL in ms. Only the attempt that runs may end the job.
-_FINISH = """
-if redis.call('HGET', KEYS[1], 'state') ~= 'running' then return 0 end
-if redis.call('HGET', KEYS[1], 'attempt') ~= ARGV[3] then return 0 end
-redis.call('HSET', KEYS[1], 'state', ARGV[1], 'ended_at_s', ARGV[2])
-redis.call('HDEL', KEYS[1], 'job')
-redis.call('PEXPIRE', KEYS[1], ARGV[4])
-return 1
-"""
+_FIELDS = [name for name in Description.__struct_fields__ if name != "id"]
 
 
 class JobStore:
     """The records of all jobs. Every method raises one of BROKER_ERRORS when the broker is gone."""
 
-    def __init__(self, redis: Redis, record_ttl_s: float) -> None:
+    def __init__(self, redis: Redis, record_ttl_s: float, most_waiting: int = 1_000_000) -> None:
         self._redis = redis
         self._ttl_ms = int(record_ttl_s * 1000)
-        self._enqueue = redis.register_script(_ENQUEUE)
-        self._push_again = redis.register_script(_PUSH_AGAIN)
-        self._claim = redis.register_script(_CLAIM)
-        self._cancel = redis.register_script(_CANCEL)
-        self._finish = redis.register_script(_FINISH)
+        self._most_waiting = most_waiting
+        self._enqueue = redis.register_script(job_scripts.ENQUEUE)
+        self._push_again = redis.register_script(job_scripts.PUSH_AGAIN)
+        self._claim = redis.register_script(job_scripts.CLAIM)
+        self._cancel = redis.register_script(job_scripts.CANCEL)
+        self._finish = redis.register_script(job_scripts.FINISH)
 
     async def enqueue(self, job: Job) -> None:
-        """Record, waiting set and Celery message in one step: all of it happens, or none."""
-        await self._enqueue(
-            keys=[keys.job(job.id), keys.waiting(job.queue), job.lane],
-            args=[job.id, encode_job(job), task_message(job), job.created_at_s, self._ttl_ms, job.queue],
-        )
+        """Record, place in the line and Celery message in one step: all of it happens, or none.
 
-    async def push_again(self, job_id: str) -> None:
+        Raises LimitReached when so many wait for the model already that nobody may join them.
+        """
+        waiting, queue = keys.waiting(job.lane), job.queue
+        shared = [keys.backlog(queue), keys.active(queue), keys.service(queue), keys.pace(queue)]
+        content: list[Any] = [job.id, encode_job(job), task_message(job), msgspec.json.encode(job.ticket)]
+        limits = [job.created_at_s, self._ttl_ms, self._most_waiting]
+        about = [queue, job.lane, job.member, job.model, job.front]
+        if not await self._enqueue([keys.job(job.id), waiting, job.lane, *shared], [*content, *limits, *about]):
+            raise LimitReached(
+                "too many people are waiting for this model; try again in a minute",
+                code="line_too_long",
+                retry_after_s=60,
+            )
+
+    async def push_again(self, job_id: str, *, at_head: bool = False) -> None:
         """Another message for a queued job: its first was lost with the worker that had just taken it.
 
-        Should it only be late, the job is claimed by one of the two all the same. Raises DecodeError.
+        Should it only be late, the job is claimed by one of the two all the same. `at_head`: it was its turn, but it
+        could not be begun. Raises DecodeError.
         """
         data = cast(bytes | None, await self._redis.hget(keys.job(job_id), "job"))
         if data is not None:
             job = decode_job(data)
-            await self._push_again(keys=[keys.job(job_id), job.lane], args=[task_message(job)])
+            where = "head" if at_head else "tail"
+            await self._push_again([keys.job(job_id), job.lane], [task_message(job), where])
 
-    async def claim(self, job_id: str, queue: str, worker: str, delivery: str | None = None) -> Claim | None:
+    async def claim(self, delivery: Delivery, queue: str, worker: str) -> Claim | Held | None:
         """None when there is nothing to run: cancelled, ended, expired, or already somebody's.
 
-        `delivery` names one delivery of the message: who lost the answer in a broken connection asks again by the same
-        name and gets the same claim. Raises DecodeError for a job that nobody can read, which has then failed.
+        Who lost the answer in a broken connection asks again for the same delivery and gets the same claim. Raises
+        DecodeError for a job that nobody can read, which has then failed.
         """
-        now_s = time.time()
+        now_s, lane = time.time(), delivery.lane
+        line = [keys.waiting(lane), keys.backlog(queue), keys.active(queue)]
+        others = [keys.running(queue), keys.pace(queue), keys.in_flight(delivery.member)]
+        who: list[Any] = [delivery.job_id, lane, worker, now_s, self._ttl_ms, delivery.id]
         won = await self._claim(
-            keys=[keys.job(job_id), keys.waiting(queue)],
-            args=[job_id, worker, now_s, self._ttl_ms, delivery or uuid.uuid4().hex],
+            [keys.job(delivery.job_id), *line, *others], [*who, delivery.width, delivery.most_running, keys.job("")]
         )
         if won is None:
             return None
+        if won == b"held":
+            return Held()
         data, attempt = cast(tuple[bytes, bytes], won)
-        return await self._read(job_id, data, int(attempt), now_s)
+        return await self._read(delivery, queue, data, int(attempt), now_s)
 
-    async def cancel(self, job_id: str, queue: str) -> None:
-        """A queued job will never start; the worker of a running one is told at once."""
-        worker = await self._cancel(
-            keys=[keys.job(job_id), keys.waiting(queue)], args=[job_id, time.time(), self._ttl_ms]
+    async def cancel(self, job_id: str) -> State | None:
+        """A queued job will never start; the worker of a running one is told at once.
+
+        Returns the state it was in; None when it had ended, or never was.
+        """
+        job = await self.describe(job_id)
+        if job is None:
+            return None
+        line = [keys.waiting(job.lane), keys.backlog(job.queue), keys.active(job.queue), keys.pace(job.queue)]
+        was = await self._cancel(
+            [keys.job(job_id), *line, keys.in_flight(job.member)], [job_id, job.lane, time.time(), self._ttl_ms]
         )
-        if worker is not None:
+        if was == b"running":
+            worker = cast(bytes, await self._redis.hget(keys.job(job_id), "worker"))
             await self._redis.publish(keys.control(worker.decode()), job_id)
+        return State(was.decode()) if was else None
 
-    async def finish(self, job_id: str, attempt: int, state: State) -> None:
-        await self._finish(keys=[keys.job(job_id)], args=[state, time.time(), attempt, self._ttl_ms])
+    async def finish(self, job: Job, attempt: int, state: State, busy_s: float = 0.0) -> None:
+        """`busy_s`: how long a whole answer took in the engine; 0 for what says nothing of the model's pace."""
+        about = [keys.running(job.queue), keys.pace(job.queue), keys.in_flight(job.member)]
+        end: list[Any] = [job.id, state, time.time(), attempt, self._ttl_ms, job.cost, busy_s]
+        await self._finish([keys.job(job.id), *about], end)
 
     async def records(self, job_ids: list[str]) -> list[Record]:
-        """The records of these jobs, in their order, in one round trip."""
         pipe = self._redis.pipeline(transaction=False)
         for job_id in job_ids:
             pipe.hmget(keys.job(job_id), ["state", "worker"])
         return [_record(*fields) for fields in await pipe.execute()]
+
+    async def describe(self, job_id: str) -> Description | None:
+        """None for a job that never was, has expired, or is of another version."""
+        values = await self._redis.hmget(keys.job(job_id), _FIELDS)
+        known = {name: cast(bytes, value).decode() for name, value in zip(_FIELDS, values, strict=True) if value}
+        try:
+            return msgspec.convert({"id": job_id, **known}, Description, strict=False)
+        except msgspec.ValidationError:
+            return None
 
     async def renew(self, job_ids: list[str]) -> list[Record]:
         """The same for jobs that are running here, whose records thereby outlive their expiry."""
@@ -170,22 +187,26 @@ class JobStore:
             pipe.hmget(keys.job(job_id), ["state", "worker"])
         return [_record(*fields) for fields in (await pipe.execute())[1::2]]
 
-    async def queued(self, queue: str) -> int:
-        """How many messages lie on the queue's lanes for a worker to take."""
+    async def lanes_with_messages(self, queue: str) -> set[str]:
+        """The lanes of this queue in which a message lies for a worker to take."""
+        members = cast(set[bytes], await self._redis.smembers(keys.active(queue)))
+        active = [lane.decode() for lane in members]
         pipe = self._redis.pipeline(transaction=False)
-        for lane in keys.lanes(queue):
+        for lane in active:
             pipe.llen(lane)
-        return sum(await pipe.execute())
+        return {lane for lane, length in zip(active, await pipe.execute(), strict=True) if length}
 
     async def waiting(self, queue: str) -> int:
         """How many jobs of this queue nobody has claimed yet."""
-        return await self._redis.zcard(keys.waiting(queue))
+        return await self._redis.hlen(keys.backlog(queue))
 
-    async def _read(self, job_id: str, data: bytes, attempt: int, now_s: float) -> Claim:
+    async def _read(self, delivery: Delivery, queue: str, data: bytes, attempt: int, now_s: float) -> Claim:
         try:
             job = decode_job(data)
         except DecodeError:
-            await self.finish(job_id, attempt, State.FAILED)
+            about = [keys.running(queue), keys.pace(queue), keys.in_flight(delivery.member)]
+            end: list[Any] = [delivery.job_id, State.FAILED, now_s, attempt, self._ttl_ms, 0, 0]
+            await self._finish([keys.job(delivery.job_id), *about], end)
             raise
         return Claim(job, attempt, max(0.0, now_s - job.created_at_s))
 

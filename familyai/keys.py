@@ -2,10 +2,16 @@
 
 | key                              | type    | written by                     | expires                          |
 |----------------------------------|---------|--------------------------------|----------------------------------|
-| `{queue}`, `{queue}.batch`       | list    | front (enqueue), kombu         | never; Celery's own queues       |
+| `{lane}`                         | list    | front (enqueue), kombu         | never; Celery's own queues       |
 | `unacked:{queue}` and its kin    | kombu's | kombu in that queue's workers  | never; entries when acknowledged |
 | `familyai:job:{job}`             | hash    | front (enqueue), worker        | `record_ttl_s` of its last write |
-| `familyai:waiting:{queue}`       | zset    | front (enqueue), worker        | never; entries at claim, cancel  |
+| `familyai:waiting:{lane}`        | zset    | front (enqueue), worker        | never; entries at claim, cancel  |
+| `familyai:backlog:{queue}`       | hash    | front (enqueue), worker        | never; entries at claim, cancel  |
+| `familyai:active:{queue}`        | set     | front (enqueue), worker        | never; entries when a lane is empty |
+| `familyai:running:{queue}`       | hash    | worker                         | never; entries at a job's end    |
+| `familyai:service:{queue}`       | zset    | worker, front (enqueue: lift)  | never                            |
+| `familyai:pace:{queue}`          | hash    | worker                         | never                            |
+| `familyai:lane-count`            | string  | front, worker (start)          | never                            |
 | `familyai:workers:{queue}`       | zset    | worker (heartbeat)             | entries lapse after their TTL    |
 | `familyai:reply:{front}`         | channel | worker                         | not stored                       |
 | `familyai:control:{worker}`      | channel | front (cancel)                 | not stored                       |
@@ -30,6 +36,8 @@
 
 from collections.abc import Callable
 
+LANE_COUNT = "familyai:lane-count"
+"""The most lanes a model ever had: workers go on draining those that a smaller number leaves behind."""
 WORK = "familyai:work"
 """Work that is not over: `batch:{id}`, `transcription:{id}`, and `webhook:{id}` for as long as the end of one has to be
 told. Score = Unix time of making."""
@@ -47,27 +55,47 @@ LANE_OWNERS = "familyai:lane-owners"
 """Whose each lane is, by its number."""
 
 
-def lane(queue: str, priority: str) -> str:
-    """The Celery queue of one priority. Sorted by name, a model's lanes stand in the order in which they are served."""
-    return queue if priority == "interactive" else f"{queue}.{priority}"
-
-
-def lanes(queue: str) -> list[str]:
-    """All of a model's Celery queues, first served first."""
-    return [lane(queue, priority) for priority in ("interactive", "batch")]
-
-
 def job(job_id: str) -> str:
     """The job's record.
 
-    Fields `job` (until it ends), `state`, `attempt`, `worker`, `queue`, `delivery`, `claimed_at_s`, `ended_at_s`.
+    Fields `job` (until it ends), `state`, `attempt`, `queue`, `lane`, `member`, `model`, `front`, `created_at_s`,
+    `worker`, `delivery`, `claimed_at_s`, `ended_at_s`.
     """
     return f"familyai:job:{job_id}"
 
 
-def waiting(queue: str) -> str:
-    """Jobs of a queue that nobody has claimed: member = job id, score = Unix time of the enqueue."""
-    return f"familyai:waiting:{queue}"
+def waiting(lane: str) -> str:
+    """Jobs of a lane that nobody has claimed: member = job id, score = Unix time of the enqueue."""
+    return f"familyai:waiting:{lane}"
+
+
+def backlog(queue: str) -> str:
+    """The same for all lanes of a queue, with what the order needs to know: field = job id, value = its ticket."""
+    return f"familyai:backlog:{queue}"
+
+
+def active(queue: str) -> str:
+    """The lanes of a queue in which somebody waits."""
+    return f"familyai:active:{queue}"
+
+
+def running(queue: str) -> str:
+    """Jobs of a queue that are in an engine: field = job id, value = its ticket, worker, Unix time of the claim."""
+    return f"familyai:running:{queue}"
+
+
+def service(queue: str) -> str:
+    """How much service each lane of a queue has had, over its members' weights, in units of the model's costs."""
+    return f"familyai:service:{queue}"
+
+
+def pace(queue: str) -> str:
+    """How fast a queue's jobs are served, and who was served last.
+
+    Fields `busy_s` and `cost`: sums over ended jobs, the older the less they count; `last {priority}`: the lane of that
+    priority that was the last to become empty.
+    """
+    return f"familyai:pace:{queue}"
 
 
 def in_flight(member: str) -> str:

@@ -1,4 +1,4 @@
-"""The Celery side of the contract: one task, sent by name, on the model's queue.
+"""The Celery side of the contract: one task, sent by name, on a lane of the model.
 
 The front builds the message with Celery's own `as_task_v2` and kombu's serializer, but pushes it itself, in the same
 atomic script that writes the job's record (ADR 0002): nothing can die between the two, and nothing blocks its loop.
@@ -6,7 +6,9 @@ atomic script that writes the job's record (ADR 0002): nothing can die between t
 
 import json
 import uuid
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import Any
 
 from celery import Celery
 from kombu import Exchange, Queue
@@ -14,15 +16,19 @@ from kombu.serialization import dumps
 from kombu.transport.virtual.base import Base64
 from kombu.utils.encoding import bytes_to_str
 
-from familyai import keys
 from familyai.job import Job
 
 SERVE = "familyai.serve"
 VISIBILITY_TIMEOUT_S = 6 * 3600
+TURN = "familyai_turn"
+"""The header with what the fair order needs to know before the claim: `cost`, `weight`, `width`, `most_running`."""
+
+QueueOrder = Callable[[], Any]
+"""Makes what kombu asks in which order to drain its queues (`kombu.utils.scheduling`)."""
 
 
-def make_app(broker_url: str, queue: str | None = None) -> Celery:
-    """The Celery app of one queue's workers, or, without a queue, of a client or Flower.
+def make_app(broker_url: str, lanes: Sequence[str] = (), **transport_options: Any) -> Celery:
+    """The Celery app of a worker that drains these lanes, or, without lanes, of a client.
 
     Acknowledged late with a multiplier of 1, so that nothing is reserved beyond what runs. No remote control, gossip or
     mingle: their own pub/sub connection crashes a worker when the broker restarts.
@@ -33,8 +39,8 @@ def make_app(broker_url: str, queue: str | None = None) -> Celery:
         task_serializer="json",
         task_ignore_result=True,
         task_acks_late=True,
-        task_default_queue=queue or "celery",
-        task_queues=[celery_queue(lane) for lane in keys.lanes(queue)] if queue else None,
+        task_default_queue=lanes[0] if lanes else "celery",
+        task_queues=[celery_queue(lane) for lane in lanes] or None,
         worker_prefetch_multiplier=1,
         worker_enable_remote_control=False,
         worker_soft_shutdown_timeout=0,
@@ -44,10 +50,9 @@ def make_app(broker_url: str, queue: str | None = None) -> Celery:
         broker_connection_max_retries=None,
         broker_transport_options={
             "visibility_timeout": VISIBILITY_TIMEOUT_S,
-            "queue_order_strategy": "sorted",  # a lane is asked only when those before it are empty
             "socket_keepalive": True,
             "health_check_interval": 10,
-            **(keys.unacked(queue) if queue else {}),
+            **transport_options,
         },
         timezone="UTC",
     )
@@ -82,7 +87,7 @@ def task_message(job: Job) -> str:
             "body": _base64(body),
             "content-encoding": content_encoding,
             "content-type": content_type,
-            "headers": {**message.headers, "ignore_result": True},
+            "headers": {**message.headers, "ignore_result": True, TURN: _turn(job)},
             "properties": {
                 **message.properties,
                 "delivery_mode": 2,
@@ -93,6 +98,10 @@ def task_message(job: Job) -> str:
             },
         }
     )
+
+
+def _turn(job: Job) -> dict[str, float]:
+    return {"cost": job.cost, "weight": job.weight, "width": job.width, "most_running": job.most_running}
 
 
 def _base64(body: str | bytes) -> str:

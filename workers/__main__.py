@@ -50,7 +50,7 @@ def _run(queue: str, port: int) -> int:
     health.start()
     try:
         host.load()
-        worker = make_worker(settings.broker_url.get_secret_value(), host, profile.model(queue).places)
+        worker = make_worker(settings.broker_url.get_secret_value(), host, host.lanes, profile.model(queue).places)
         worker.start()
         return ENGINE_DIED if host.status == "dead" else worker.exitcode or 0
     finally:

@@ -1,28 +1,43 @@
-"""The Celery side of a worker: takes jobs off the model's queue, as many at a time as the model has places."""
+"""The Celery side of a worker: takes jobs off the model's lanes, in the fair order, as many as the model has places."""
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
+from celery import Task
 from celery.apps.worker import Worker
-from celery.signals import worker_shutting_down
+from celery.signals import task_received, worker_shutting_down
+from celery.worker.request import Request
 
-from familyai.tasks import SERVE, make_app
+from familyai import keys
+from familyai.jobs import Delivery
+from familyai.tasks import SERVE, TURN, make_app
 from workers.host import Host
+from workers.turns import LaneCycle, Turns
 
 log = logging.getLogger(__name__)
 
 
-def make_worker(broker_url: str, host: Host, places: int) -> Worker:
+def make_worker(broker_url: str, host: Host, lanes: Sequence[str], places: int) -> Worker:
     """A worker whose pool threads do nothing but wait for the engine's loop. `start()` blocks until SIGTERM or SIGINT.
 
     Both stop it warmly: no new jobs, the running ones finish, everything acknowledged.
     """
-    app = make_app(broker_url, host.queue)
+    app = make_app(
+        broker_url,
+        lanes,
+        queue_order_strategy=lambda: LaneCycle(host.turns),
+        client_name=host.worker,
+        **keys.unacked(host.queue),
+    )
 
-    @app.task(name=SERVE)  # type: ignore[untyped-decorator]
-    def serve(job_id: str, **_: Any) -> None:
-        host.serve(job_id)
+    @app.task(name=SERVE, bind=True)  # type: ignore[untyped-decorator]
+    def serve(task: Task, job_id: str, member: str = "", **_: Any) -> None:
+        tag = task.request.properties["delivery_tag"]
+        turn = host.turns.turn(tag)
+        host.serve(Delivery(job_id, turn.lane, member, turn.width, turn.most_running, id=tag))
 
+    task_received.connect(lambda request, **_: _arrived(host.turns, request), weak=False)
     worker_shutting_down.connect(lambda **_: host.drain(), weak=False)
     return app.Worker(
         hostname=host.worker,
@@ -33,4 +48,17 @@ def make_worker(broker_url: str, host: Host, places: int) -> Worker:
         without_gossip=True,
         quiet=True,
         loglevel=logging.INFO,
+    )
+
+
+def _arrived(turns: Turns, request: Request) -> None:
+    """Runs in Celery's thread, before it asks for the next message. A message of another sender costs one unit."""
+    turn = request.request_dict.get(TURN) or {}
+    turns.arrived(
+        tag=request.message.delivery_tag,
+        lane=request.delivery_info["routing_key"],
+        cost=float(turn.get("cost", 1.0)),
+        weight=float(turn.get("weight", 1.0)),
+        width=int(turn.get("width", 1)),
+        most_running=int(turn.get("most_running", 0)),
     )

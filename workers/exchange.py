@@ -20,7 +20,8 @@ class Exchange:
     `leave()` makes `receive` say `http.disconnect`, which is how an engine learns to stop; frames after it are dropped.
     """
 
-    def __init__(self, claim: Claim, worker: str, emit: Callable[[Frame], None]) -> None:
+    def __init__(self, claim: Claim, meter: Meter, worker: str, emit: Callable[[Frame], None]) -> None:
+        self.meter = meter
         self._claim = claim
         self._chunks: AsyncIterator[bytes] | None = None
         self._unread_bytes = claim.job.body_bytes
@@ -28,7 +29,6 @@ class Exchange:
         self._emit = emit
         self._gone = asyncio.Event()
         self._seq = 0
-        self.meter = Meter()
         self.ended = False
 
     @property

@@ -17,13 +17,21 @@ from familyai import cancel
 from familyai.blobs import BlobStore
 from familyai.broker import BROKER_ERRORS, connect, connect_alone
 from familyai.catalogue import Profile
+from familyai.fair import FairOrder
 from familyai.heap import settle_heap
-from familyai.jobs import JobStore
+from familyai.jobs import Delivery, JobStore
+from familyai.lanes import lanes
+from familyai.quota import Windows
 from familyai.registry import WorkerRegistry
+from familyai.service import ServiceStore
 from familyai.settings import Settings
+from familyai.usage import UsageStore
+from workers.accounts import Accounts
 from workers.engines import find_engine
+from workers.fairness import Fairness, Waker
 from workers.pulse import Pulse
 from workers.serve import Server
+from workers.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +48,10 @@ class Host:
         self.queue = queue
         self.worker = f"{queue}@{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex[:6]}"
         self.status = "loading"
+        model = profile.model(queue)
+        self.turns = Turns(FairOrder(model.slots, model.reserve_slots, profile.fairness))
+        self.lanes: list[str] = []
+        """The Celery queues to drain; known once it has loaded."""
         self._settings = settings
         self._profile = profile
         self._on_dead = on_dead
@@ -65,11 +77,11 @@ class Host:
         """Blocks until the engine can answer. Raises whatever kept it from loading."""
         self.submit(self._load()).result()
 
-    def serve(self, job_id: str) -> None:
+    def serve(self, delivery: Delivery) -> None:
         """Blocks until the job has ended."""
         if self._server is None:
             raise RuntimeError("serve before load")
-        self.submit(self._server.serve(job_id)).result()
+        self.submit(self._server.serve(delivery)).result()
 
     def drain(self) -> None:
         """No new jobs come from now on; the running ones finish."""
@@ -100,14 +112,19 @@ class Host:
         self._stack.push_async_callback(wire.aclose)
         opening = find_engine(model)(model, self._profile.limits, self._settings.home)
         engine = await self._stack.enter_async_context(opening)
-        jobs = JobStore(redis, self._profile.limits.record_ttl_s)
-        blobs = BlobStore(self._settings.blobs, self._profile.limits.disk_reserve_gb)
+        limits = self._profile.limits
+        jobs, service = JobStore(redis, limits.record_ttl_s), ServiceStore(redis)
+        blobs = BlobStore(self._settings.blobs, limits.disk_reserve_gb)
+        accounts = Accounts(model, Windows(redis), UsageStore(redis, limits.usage_days))
+        fairness = Fairness(self.queue, self.turns, service, Waker(redis, self.worker, self.turns))
+        count = await service.lane_count(self._profile.fairness.lanes)
+        self.lanes = [lane.name for lane in lanes(self.queue, count)]
         self._registry = WorkerRegistry(redis)
-        self._server = Server(self.queue, self.worker, wire, blobs, jobs, engine)
+        self._server = Server(self.queue, self.worker, wire, blobs, jobs, engine, fairness, accounts)
         self._pulse = pulse = Pulse(
-            self.queue, self.worker, model.places, self._server, engine, jobs, self._registry, self._is_dead
+            self.queue, self.worker, self.turns, self._server, engine, jobs, service, self._registry, self._is_dead
         )
-        self._start(self._server.outbox.run(), pulse.control(broker_url).run(), pulse.run())
+        self._start(self._server.outbox.run(), fairness.run(), pulse.control(broker_url).run(), pulse.run())
         settle_heap()
         self.status = "ok"
         log.info("engine loaded", extra={"action": "engine.loaded", "queue": self.queue, "model": model.model})

@@ -8,15 +8,17 @@ from familyai import keys
 from familyai.broker import BROKER_ERRORS
 from familyai.jobs import JobStore, State
 from familyai.registry import HEARTBEAT_INTERVAL_S, WorkerRegistry
+from familyai.service import ServiceStore
 from familyai.subscription import Subscription
 from workers import metrics
 from workers.engines import Engine
 from workers.serve import Server
+from workers.turns import Turns
 
 log = logging.getLogger(__name__)
 
 STUCK_BEATS = 30
-"""So many beats in a row with messages on the queue, a place free and none taken, and the consumer counts as stuck."""
+"""So many beats in a row with messages that could be served and none taken, and the consumer counts as stuck."""
 
 
 class Pulse:
@@ -29,22 +31,24 @@ class Pulse:
         self,
         queue: str,
         worker: str,
-        places: int,
+        turns: Turns,
         server: Server,
         engine: Engine,
         jobs: JobStore,
+        service: ServiceStore,
         registry: WorkerRegistry,
         on_dead: Callable[[], None],
     ) -> None:
         self._queue = queue
         self._worker = worker
-        self._places = places
+        self._turns = turns
         self._idle_beats = 0
         self._taken = 0
         self._draining = False
         self._server = server
         self._engine = engine
         self._jobs = jobs
+        self._service = service
         self._registry = registry
         self._on_dead = on_dead
 
@@ -77,7 +81,11 @@ class Pulse:
         for job_id, record in zip(running, await self._jobs.renew(running), strict=True):
             if record.state in (State.CANCELLED, None):
                 self._server.abandon(job_id)
-        has_room = not self._draining and len(running) < self._places
+        await self._service.forget_dead(self._queue, (await self._registry.alive([self._queue]))[self._queue])
         took_none, self._taken = self._server.taken == self._taken, self._server.taken
-        stands_idle = has_room and took_none and await self._jobs.queued(self._queue) > 0
+        stands_idle = took_none and not self._draining and await self._could_begin()
         self._idle_beats = self._idle_beats + 1 if stands_idle else 0
+
+    async def _could_begin(self) -> bool:
+        """Whether a message lies in a lane that may be served."""
+        return self._turns.could_begin(await self._jobs.lanes_with_messages(self._queue))

@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-import uuid
+import time
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 import msgspec
@@ -13,12 +13,15 @@ from redis.asyncio import Redis
 from familyai.blobs import BlobStore
 from familyai.broker import BROKER_ERRORS
 from familyai.errors import DecodeError
+from familyai.frame import Frame
 from familyai.job import Job, own_blob
-from familyai.jobs import Claim, JobStore, State
+from familyai.jobs import Claim, Delivery, Held, JobStore, State
 from workers import metrics
+from workers.accounts import Accounts
 from workers.engines import Engine
 from workers.exchange import Exchange
-from workers.meter import current_meter
+from workers.fairness import Fairness
+from workers.meter import Meter, current_meter
 from workers.outbox import Outbox
 
 log = logging.getLogger(__name__)
@@ -31,12 +34,24 @@ EARLY_CANCELS = 256
 class Server:
     """Serves the jobs of one queue with one engine. All methods run on the engine's loop."""
 
-    def __init__(self, queue: str, worker: str, wire: Redis, blobs: BlobStore, jobs: JobStore, engine: Engine) -> None:
+    def __init__(
+        self,
+        queue: str,
+        worker: str,
+        wire: Redis,
+        blobs: BlobStore,
+        jobs: JobStore,
+        engine: Engine,
+        fairness: Fairness,
+        accounts: Accounts,
+    ) -> None:
         self._queue = queue
         self._worker = worker
         self._blobs = blobs
         self._jobs = jobs
         self._engine = engine
+        self._fairness = fairness
+        self._accounts = accounts
         self._running: dict[str, Exchange] = {}
         self._early: deque[str] = deque(maxlen=EARLY_CANCELS)
         self.taken = 0
@@ -55,33 +70,61 @@ class Server:
         else:
             self._early.append(job_id)  # it may have overtaken the answer to our claim
 
-    async def serve(self, job_id: str) -> None:
+    async def serve(self, delivery: Delivery) -> None:
         """Runs one delivered job to its end. A job that is not ours to run (cancelled, ended, doubled) is dropped."""
         self.taken += 1
-        claim = await self._claim(job_id)
-        if claim is None:
-            log.info("job dropped", extra={"action": "job.dropped", "job": job_id})
-            return
+        meter = Meter()
+        with self._fairness.turn(delivery.id, lambda: self._accounts.service(meter)) as turn:
+            if turn.began:
+                await self._serve(delivery, meter)
+            else:  # wider than what is free; now that this is known it waits for room
+                await self._put_back(delivery)
+
+    async def _serve(self, delivery: Delivery, meter: Meter) -> None:
+        match await self._claim(delivery):
+            case Claim() as claim:
+                await self._run(claim, meter)
+            case Held():
+                self._fairness.hold(delivery.lane)
+                await self._put_back(delivery)
+            case None:
+                log.info("job dropped", extra={"action": "job.dropped", "job": delivery.job_id})
+
+    async def _run(self, claim: Claim, meter: Meter) -> None:
+        began_s = time.monotonic()
         metrics.queue_wait.labels(self._queue).observe(claim.queue_wait_s)
         with metrics.running.labels(self._queue).track_inprogress():
-            state = await self._answer(claim)
+            state = await self._answer(claim, meter)
         metrics.jobs.labels(self._queue, state).inc()
-        log.info("job ended", extra={"action": f"job.{state}", "job": job_id, "attempt": claim.attempt})
-        await self._finish(claim, state)
+        log.info("job ended", extra={"action": f"job.{state}", "job": claim.job.id, "attempt": claim.attempt})
+        await self._accounts.settle(claim.job, meter)
+        await self._finish(claim, state, time.monotonic() - began_s if state is State.DONE else 0.0)
 
-    async def _claim(self, job_id: str) -> Claim | None:
-        delivery = uuid.uuid4().hex  # a claim whose answer was lost is still ours when we ask again
+    async def _claim(self, delivery: Delivery) -> Claim | Held | None:
         while True:
             try:
-                return await self._jobs.claim(job_id, self._queue, self._worker, delivery)
+                return await self._jobs.claim(delivery, self._queue, self._worker)
             except DecodeError as error:
-                log.error("job unreadable", extra={"action": "job.unreadable", "job": job_id, "reason": str(error)})
+                extra = {"action": "job.unreadable", "job": delivery.job_id, "reason": str(error)}
+                log.error("job unreadable", extra=extra)
                 return None
             except BROKER_ERRORS:
                 await asyncio.sleep(RETRY_S)  # the broker holds the record; without it there is nothing to run
 
-    async def _answer(self, claim: Claim) -> State:
-        exchange = Exchange(claim, self._worker, lambda frame: self.outbox.put(claim.job.front, frame))
+    async def _put_back(self, delivery: Delivery) -> None:
+        """At the head of its lane: it was its turn."""
+        while True:
+            try:
+                await self._jobs.push_again(delivery.job_id, at_head=True)
+            except DecodeError:
+                log.error("job unreadable", extra={"action": "job.unreadable", "job": delivery.job_id})
+            except BROKER_ERRORS:
+                await asyncio.sleep(RETRY_S)
+                continue
+            return
+
+    async def _answer(self, claim: Claim, meter: Meter) -> State:
+        exchange = Exchange(claim, meter, self._worker, self._send_to(claim.job.front))
         self._running[claim.job.id] = exchange
         if claim.job.id in self._early:
             exchange.leave()
@@ -100,6 +143,9 @@ class Server:
             exchange.fail("engine_failed", "The engine stopped in the middle of its answer.")
             return State.FAILED
         return State.DONE
+
+    def _send_to(self, front: str) -> Callable[[Frame], None]:
+        return lambda frame: self.outbox.put(front, frame)
 
     async def _call_engine(self, claim: Claim, exchange: Exchange) -> None:
         job = claim.job
@@ -121,11 +167,11 @@ class Server:
         metrics.tokens.labels(self._queue, "prompt").inc(exchange.meter.prompt)
         metrics.tokens.labels(self._queue, "generated").inc(exchange.meter.generated)
 
-    async def _finish(self, claim: Claim, state: State) -> None:
+    async def _finish(self, claim: Claim, state: State, busy_s: float) -> None:
         """Tried for a while: a job that nobody records as ended would count as running until its record expires."""
         for _ in range(FINISH_TRIES):
             try:
-                await self._jobs.finish(claim.job.id, claim.attempt, state)
+                await self._jobs.finish(claim.job, claim.attempt, state, busy_s)
                 break
             except BROKER_ERRORS as error:
                 reason = type(error).__name__

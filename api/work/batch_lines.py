@@ -10,12 +10,15 @@ from api.broker import broker_errors
 from api.call import Answered
 from api.failures import dialect_of, envelope
 from api.front import Front
+from api.gate import check_model
 from api.generate import Check, admitted_job, anything
 from api.submit import client_fields, form_job
+from api.wishes import Wishes
 from familyai.batches import Batch, Verdict
 from familyai.catalogue import Profile, Task
-from familyai.errors import BadRequest, InsufficientStorage, RequestError, Unavailable
-from familyai.job import Blob, Job, Priority
+from familyai.errors import BadRequest, InsufficientStorage, LimitReached, RequestError, Unavailable
+from familyai.job import Blob, Job
+from familyai.lanes import Priority
 from routing.admit import check_task
 from routing.messages import check_message_request
 from routing.resolve import default_name, resolve
@@ -46,8 +49,10 @@ async def line_job(front: Front, batch: Batch, body: dict[str, Any]) -> Job:
     if batch.endpoint == _TRANSCRIPTIONS:
         return await _transcription(front, batch, body)
     task, check = _ENDPOINTS[batch.endpoint]
+    with broker_errors():
+        member = await front.members.get(batch.member)
     job, _ = await asyncio.to_thread(
-        admitted_job, front, batch.endpoint, batch.member, body, task, check, priority=Priority.BATCH
+        admitted_job, front, batch.endpoint, member, body, task, check, wishes=Wishes(Priority.BATCH)
     )
     return job
 
@@ -56,6 +61,9 @@ async def _transcription(front: Front, batch: Batch, body: dict[str, Any]) -> Jo
     """Of a recording that the same member has uploaded."""
     target = resolve(body.get("model") or default_name(Task.TRANSCRIBE, front.profile), front.profile)
     check_task(Task.TRANSCRIBE, target, front.profile)
+    with broker_errors():
+        member = await front.members.get(batch.member)
+    check_model(member.allowance(front.profile.roles), target)
     if not isinstance(body.get("file"), str):
         raise BadRequest("`file` must be the id of an uploaded recording", param="file", code="missing_file")
     fields = client_fields(form_fields({name: value for name, value in body.items() if name != "file"}))
@@ -85,7 +93,7 @@ def _as_text(name: str, value: Any) -> str:
 
 def may_pass(error: RequestError) -> bool:
     """Whether trying again may help. Then it is nothing that a batch reports."""
-    return isinstance(error, Unavailable | InsufficientStorage) and error.code != "answer_too_large"
+    return isinstance(error, Unavailable | InsufficientStorage | LimitReached) and error.code != "answer_too_large"
 
 
 def refusal(error: RequestError, endpoint: str) -> Answered:

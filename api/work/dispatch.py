@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from api.call import Answered, call
 from api.front import Front
-from familyai.errors import EngineFailed, Unavailable
+from familyai.errors import EngineFailed, LimitReached, RequestError, Unavailable
 from familyai.job import Job
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,8 @@ class Dispatcher:
         self._places = {queue: asyncio.Semaphore(model.slots) for queue, model in front.profile.models.items()}
 
     async def run(self, queue: str, make_job: Callable[[], Job]) -> Answered:
-        """The engine's answer, whatever its status. Waits for as long as nobody can give one; cancelling it ends that.
+        """The engine's answer, whatever its status. Waits for as long as nobody can give one, or its member's
+        limits keep it out; cancelling it ends that.
 
         `make_job` is asked anew for every try. Raises EngineFailed for what the engine, or five workers, died of, and
         other RequestErrors that trying again would not mend.
@@ -36,7 +37,7 @@ class Dispatcher:
             try:
                 async with self._places[queue]:
                     return await call(self._front, make_job())
-            except Unavailable as error:
+            except (Unavailable, LimitReached) as error:
                 deaths += error.code == "worker_lost"
                 _check_hope(error, deaths)
                 log.info("work is tried again", extra={"action": "work.again", "queue": queue, "reason": error.code})
@@ -44,7 +45,7 @@ class Dispatcher:
             delay_s = min(LAST_DELAY_S, delay_s * 2)
 
 
-def _check_hope(error: Unavailable, deaths: int) -> None:
+def _check_hope(error: RequestError, deaths: int) -> None:
     if error.code in _FATAL:
         raise error
     if deaths >= MOST_DEATHS:

@@ -4,6 +4,7 @@ A recording is first cut: one job decodes it, finds where somebody speaks, and l
 store. Each window of it is then a transcription of its own, so that a worker's death costs half a minute of audio.
 """
 
+import math
 import struct
 from typing import Any, TypeVar
 
@@ -13,16 +14,20 @@ from api.call import Answered
 from api.front import Front
 from api.submit import form_job, json_job
 from familyai.errors import EngineFailed, RequestError
-from familyai.job import Blob, Job, Priority
+from familyai.job import Blob, Job
+from familyai.lanes import Priority
 from familyai.languages import language_code
 from familyai.transcript import Segment, Transcript, Word
 from familyai.transcription import Fault
+from routing.estimate import Estimate
 from routing.resolve import Target
 
 CUTS = "/v1/audio/cuts"
 TRANSCRIPTIONS = "/v1/audio/transcriptions"
 SAMPLE_RATE_HZ = 16_000
 _SAMPLE_BYTES = 2
+CUTTING = Estimate(input=0, output=0, cost=1.0, tokens=0)
+"""Finding out where somebody speaks takes next to nothing beside hearing what is said."""
 
 _T = TypeVar("_T")
 
@@ -77,7 +82,7 @@ class _Verbose(msgspec.Struct):
 def cut_job(front: Front, member: str, target: Target, audio: str, prepared: str, language: str | None) -> Job:
     """`audio` and `prepared` are names in the blob store."""
     body: dict[str, object] = {"audio": audio, "prepared": prepared, "language": language}
-    return json_job(front, CUTS, member, target, body, priority=Priority.BATCH)
+    return json_job(front, CUTS, member, target, body, CUTTING, priority=Priority.BATCH)
 
 
 def window_job(
@@ -93,8 +98,18 @@ def window_job(
         *(("timestamp_granularities[]", granularity) for granularity in granularities),
     ]
     samples = Blob(prepared, window.offset, window.length)
-    header = wav_header(window.length)
-    return form_job(front, TRANSCRIPTIONS, member, target, fields, samples, header=header, priority=Priority.BATCH)
+    seconds = math.ceil(window.length / SAMPLE_RATE_HZ / _SAMPLE_BYTES)
+    return form_job(
+        front,
+        TRANSCRIPTIONS,
+        member,
+        target,
+        fields,
+        samples,
+        header=wav_header(window.length),
+        estimate=Estimate(seconds, 0, max(1.0, target.model.costs.input * seconds), tokens=0),
+        priority=Priority.BATCH,
+    )
 
 
 def wav_header(length: int) -> bytes:

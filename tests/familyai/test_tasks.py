@@ -8,8 +8,8 @@ import pytest
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 
-from familyai import keys
-from familyai.tasks import SERVE, celery_queue, make_app, task_message
+from familyai.lanes import lanes
+from familyai.tasks import SERVE, TURN, celery_queue, make_app, task_message
 from tests.support import a_job
 
 JOB = a_job(
@@ -34,9 +34,12 @@ def comparable(message: str | bytes) -> dict[str, Any]:
 async def sent(broker_url: str, redis: Redis) -> bytes:
     """What Celery's own `send_task` leaves on the queue for the same job."""
     kwargs = {"job_id": JOB.id, "member": JOB.member, "model": JOB.model}
+    turn = {"cost": JOB.cost, "weight": JOB.weight, "width": JOB.width, "most_running": JOB.most_running}
     with make_app(broker_url) as app:
-        app.send_task(SERVE, kwargs=kwargs, task_id=JOB.id, queue=celery_queue(JOB.queue), ignore_result=True)
-    (message,) = await redis.lrange(JOB.queue, 0, -1)
+        app.send_task(
+            SERVE, kwargs=kwargs, task_id=JOB.id, queue=celery_queue(JOB.lane), ignore_result=True, headers={TURN: turn}
+        )
+    (message,) = await redis.lrange(JOB.lane, 0, -1)
     return bytes(message)
 
 
@@ -63,18 +66,18 @@ def test_each_message_has_a_delivery_tag_of_its_own() -> None:
 
 
 def test_kombu_takes_it_off_the_queue_and_reads_a_call_of_the_task(broker_url: str, broker_client: SyncRedis) -> None:
-    broker_client.lpush(JOB.queue, task_message(JOB))
-    with make_app(broker_url, JOB.queue).connection_for_read() as connection:
-        message = celery_queue(JOB.queue)(connection.default_channel).get(accept=["json"])
+    broker_client.lpush(JOB.lane, task_message(JOB))
+    with make_app(broker_url, [JOB.lane]).connection_for_read() as connection:
+        message = celery_queue(JOB.lane)(connection.default_channel).get(accept=["json"])
         args, kwargs, _ = message.decode()
         message.ack()
     assert message.headers["task"] == SERVE
     assert (args, kwargs) == ([], {"job_id": JOB.id, "member": JOB.member, "model": JOB.model})
-    assert broker_client.llen(JOB.queue) == 0
+    assert broker_client.llen(JOB.lane) == 0
 
 
 def test_a_worker_s_app_takes_json_alone_and_keeps_no_results() -> None:
-    conf = make_app("redis://127.0.0.1:1/0", "chat-fast").conf
+    conf = make_app("redis://127.0.0.1:1/0", ["chat-fast.00"]).conf
     assert conf.accept_content == ["json"]
     assert conf.result_backend is None
     assert conf.task_acks_late
@@ -82,7 +85,8 @@ def test_a_worker_s_app_takes_json_alone_and_keeps_no_results() -> None:
     assert not conf.worker_enable_remote_control
 
 
-def test_unacknowledged_messages_are_kept_apart_per_queue() -> None:
-    first, second = (make_app("redis://127.0.0.1:1/0", queue).conf for queue in ("chat-fast", "vision"))
-    for option in keys.unacked(""):
-        assert first.broker_transport_options[option] != second.broker_transport_options[option]
+def test_a_worker_drains_its_lanes_and_a_client_none() -> None:
+    names = [lane.name for lane in lanes("chat-fast", 2)]
+    conf = make_app("redis://127.0.0.1:1/0", names).conf
+    assert [queue.name for queue in conf.task_queues] == names
+    assert make_app("redis://127.0.0.1:1/0").conf.task_queues is None

@@ -7,6 +7,7 @@ batch of windows, and between two steps a thread looks whether anybody still wai
 import asyncio
 import errno
 import json
+import math
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -29,6 +30,7 @@ from familyai.errors import BadRequest, ConfigurationError, InsufficientStorage,
 from familyai.languages import language_code
 from familyai.transcript import Segment, Task, text, usage
 from workers.engines import Engine
+from workers.meter import Meter, current_meter
 from workers.prepare import find_source
 from workers.speech.form import answer, read_form
 from workers.speech.in_thread import Stopped, read_in_thread
@@ -103,7 +105,7 @@ class WhisperEngine:
         file, asked = await read_form(request)
         self._check_language(asked.language)
         listening = Listening(self._recogniser, file, asked.order(task))
-        segments = read_in_thread(self._executor, listening.segments)
+        segments = _metered(listening, read_in_thread(self._executor, listening.segments))
         if asked.stream:
             first = await _unless_gone(request, anext(segments, None))
             return StreamingResponse(_events(listening, first, segments), media_type="text/event-stream")
@@ -217,6 +219,23 @@ async def _left(request: Request) -> None:
 async def _all(items: AsyncGenerator[_T, None]) -> list[_T]:
     async with aclosing(items):
         return [item async for item in items]
+
+
+async def _metered(listening: Listening, segments: AsyncGenerator[Segment, None]) -> AsyncGenerator[Segment, None]:
+    """Hearing is paid for by the second of audio, begun ones too."""
+    meter, seconds = current_meter.get() or Meter(), 0
+    async with aclosing(segments):
+        try:
+            async for segment in segments:
+                seconds += _saw(meter, math.ceil(listening.duration_s) - seconds)
+                yield segment
+        finally:
+            _saw(meter, math.ceil(listening.duration_s) - seconds)
+
+
+def _saw(meter: Meter, seconds: int) -> int:
+    meter.saw_prompt(seconds)
+    return seconds
 
 
 async def _events(

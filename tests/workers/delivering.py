@@ -1,0 +1,53 @@
+"""A worker's parts without Celery: deliveries that arrive as Celery reports them."""
+
+from redis.asyncio import Redis
+from starlette.types import ASGIApp
+
+from familyai.blobs import BlobStore
+from familyai.catalogue import Engine as EngineName
+from familyai.catalogue import Fairness as FairnessOptions
+from familyai.catalogue import Model
+from familyai.fair import FairOrder
+from familyai.job import Job
+from familyai.jobs import Delivery, JobStore
+from familyai.quota import Windows
+from familyai.service import ServiceStore
+from familyai.usage import UsageStore
+from workers.accounts import Accounts
+from workers.engines import Engine
+from workers.fairness import Fairness, Waker
+from workers.serve import Server
+from workers.turns import Turns
+
+MODEL = Model(model="m", engine=EngineName.ECHO, memory_gb=0.1, slots=2, reserve_slots=1)
+
+
+def turns_of(model: Model = MODEL) -> Turns:
+    return Turns(FairOrder(model.slots, model.reserve_slots, FairnessOptions()))
+
+
+def fairness_of(redis: Redis, turns: Turns) -> Fairness:
+    return Fairness("q", turns, ServiceStore(redis), Waker(redis, "w", turns))
+
+
+def accounts_of(redis: Redis, model: Model = MODEL) -> Accounts:
+    return Accounts(model, Windows(redis), UsageStore(redis, usage_days=2))
+
+
+def arrived(turns: Turns, job: Job) -> Delivery:
+    """As when Celery has taken the job's message."""
+    delivery = Delivery(job.id, job.lane, job.member, job.width, job.most_running)
+    turns.arrived(delivery.id, job.lane, job.cost, job.weight, job.width, job.most_running)
+    return delivery
+
+
+class DrivenServer(Server):
+    """A server that tests hand jobs to."""
+
+    def __init__(self, redis: Redis, blobs: BlobStore, jobs: JobStore, app: ASGIApp, model: Model = MODEL) -> None:
+        self.turns = turns_of(model)
+        fairness = fairness_of(redis, self.turns)
+        super().__init__("q", "w", redis, blobs, jobs, Engine(app), fairness, accounts_of(redis, model))
+
+    async def take(self, job: Job) -> None:
+        await self.serve(arrived(self.turns, job))

@@ -1,0 +1,151 @@
+"""Whose turn it is: the fair order, as one worker keeps it between Celery's thread and the engine's loop.
+
+Celery's thread asks before each job in which order to drain the lanes, and reports each message that it takes; the
+engine's loop reports what jobs turn out to cost, and when they end. Nothing here waits or talks to the broker: what was
+charged is collected for the other workers of the model (`workers.fairness`).
+"""
+
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from familyai.fair import FairOrder
+
+HOLD_S = 0.1
+"""So long a lane is left alone whose member may not have more running; then it is asked again, by claiming."""
+
+
+@dataclass
+class Turn:
+    """A message that Celery has taken. `began`: whether there was room for it; else it goes back."""
+
+    lane: str
+    weight: float
+    width: int
+    most_running: int
+    charged: float
+    began: bool
+
+
+class Turns:
+    """All methods may be called from any thread."""
+
+    def __init__(self, order: FairOrder) -> None:
+        self._order = order
+        self._lock = threading.Lock()
+        self._turns: dict[str, Turn] = {}
+        self._unshared: dict[str, float] = {}
+        self._held_until_s: dict[str, float] = {}
+        self._left_out = False
+        self.outdated = False
+        """Whether a lane that was left out of the pending request for messages may now be served."""
+
+    def lanes(self, names: Iterable[str]) -> list[str]:
+        """Those that may begin a job now, who goes first first."""
+        with self._lock:
+            names = list(names)
+            ready = self._ready(names)
+            self._left_out, self.outdated = 0 < len(ready) < len(names), False  # for none, kombu asks nothing
+            return ready
+
+    def could_begin(self, names: Iterable[str]) -> bool:
+        """The same as a question, by someone who will not act on it."""
+        with self._lock:
+            return bool(self._ready(list(names)))
+
+    def arrived(self, tag: str, lane: str, cost: float, weight: float, width: int, most_running: int) -> None:
+        """Charges a job that Celery has taken, if there is room for it; else its lane waits until there is."""
+        with self._lock:
+            began = self._order.fits(lane, width)
+            self._turns[tag] = Turn(lane, weight, width, most_running, cost if began else 0.0, began)
+            if began:
+                self._order.start(lane, cost, weight, width)
+                self._share(lane, cost / weight)
+            else:
+                self._order.needs(lane, width)
+
+    def turn(self, tag: str) -> Turn:
+        """Raises KeyError for a delivery that never arrived, or is over."""
+        with self._lock:
+            return self._turns[tag]
+
+    def grown(self, tag: str, service: float) -> None:
+        """What a running job has cost so far; more than its estimate is charged as it grows."""
+        with self._lock:
+            turn = self._turns[tag]
+            self._charge(turn, max(0.0, service - turn.charged))
+
+    def over(self, tag: str, service: float) -> None:
+        """Its places are free, and it is charged what it did cost in all: less than its estimate is given back."""
+        with self._lock:
+            turn = self._turns.pop(tag)
+            if turn.began:
+                self._charge(turn, service - turn.charged)
+                self._order.end(turn.lane, turn.width)
+            self._held_until_s.pop(turn.lane, None)
+            self.outdated = self._left_out
+
+    def hold(self, lane: str) -> None:
+        """Its member has as many running as may; `HOLD_S` later that may have changed."""
+        with self._lock:
+            self._held_until_s[lane] = time.monotonic() + HOLD_S
+            self._left_out = True
+
+    def release_held(self) -> None:
+        """To be called `HOLD_S` after a hold."""
+        with self._lock:
+            now_s = time.monotonic()
+            self._held_until_s = {lane: until_s for lane, until_s in self._held_until_s.items() if until_s > now_s}
+            self.outdated = self._left_out
+
+    def take_unshared(self) -> dict[str, float]:
+        """What was charged since the last call, by lane, over the members' weights."""
+        with self._lock:
+            unshared, self._unshared = self._unshared, {}
+            return unshared
+
+    def put_back_unshared(self, unshared: dict[str, float]) -> None:
+        """It could not be shared, and will be with the next."""
+        with self._lock:
+            for lane, service in unshared.items():
+                self._share(lane, service)
+
+    def learn(self, counters: dict[str, float]) -> None:
+        """What all workers of the model have charged together, as of `take_unshared`."""
+        with self._lock:
+            for lane, counter in counters.items():
+                self._order.counters[lane] = counter + self._unshared.get(lane, 0.0)
+
+    def _ready(self, names: list[str]) -> list[str]:
+        now_s = time.monotonic()
+        free = [name for name in names if self._held_until_s.get(name, 0.0) <= now_s]
+        return self._order.order(free)
+
+    def _charge(self, turn: Turn, service: float) -> None:
+        if service:
+            turn.charged += service
+            self._order.charge(turn.lane, service, turn.weight)
+            self._share(turn.lane, service / turn.weight)
+
+    def _share(self, lane: str, service: float) -> None:
+        self._unshared[lane] = self._unshared.get(lane, 0.0) + service
+
+
+class LaneCycle:
+    """What kombu asks (`kombu.utils.scheduling`): it makes several, so what they know is kept in the turns."""
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
+        self._lanes: list[str] = []
+
+    def update(self, lanes: Iterable[str]) -> None:
+        self._lanes = list(lanes)
+
+    def consume(self, n: int) -> list[str]:
+        return self._turns.lanes(self._lanes[:n])
+
+    def rotate(self, last_used: Any) -> Any:
+        """The order does not depend on it."""
+        return last_used
