@@ -17,6 +17,7 @@ from familyai.quota import (
     Window,
     Windows,
 )
+from tests.clock import pass_time
 from tests.support import free_port
 
 LONG = Window("tests", 10_000)
@@ -27,13 +28,6 @@ EPSILON_S = 60
 @pytest.fixture
 def windows(any_redis: Redis) -> Windows:
     return Windows(any_redis)
-
-
-async def pass_time(redis: Redis, seconds: float) -> None:
-    """As if so much time went by: all that expires is so much nearer to it."""
-    for key in await redis.keys("LIMITS:*"):
-        left_ms = await redis.pttl(key) - round(seconds * 1000)
-        await (redis.pexpire(key, left_ms) if left_ms > 0 else redis.delete(key))
 
 
 async def used(windows: Windows, window: Window, who: str = "leo") -> int:
