@@ -9,11 +9,11 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
-from familyai.catalogue import load_profile
+from familyai.catalogue import Profile, load_profile
 from familyai.errors import ConfigurationError, Unavailable
 from familyai.heap import settle_heap
 from familyai.logs import configure
-from familyai.settings import load_settings
+from familyai.settings import Settings, load_settings
 
 KEEP_ALIVE_S = 75
 """Longer than clients keep idle connections, so that they close first and never send into one that is closing."""
@@ -48,21 +48,27 @@ def main() -> None:
     except ConfigurationError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
-    config = uvicorn.Config(
+    settle_heap()
+    FrontServer(app, server_config(app, settings, profile), profile.limits.drain_s).run()
+
+
+def server_config(app: FastAPI, settings: Settings, profile: Profile) -> uvicorn.Config:
+    """Nobody's word on a client's address counts but a listed proxy's; uvicorn alone would believe this machine."""
+    return uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
         loop="uvloop",
         http="httptools",
         ws="none",
+        proxy_headers=bool(settings.proxies),
+        forwarded_allow_ips=settings.proxies,
         log_config=None,
         access_log=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=math.ceil(profile.limits.drain_s + LAST_WORDS_S),
     )
-    settle_heap()
-    FrontServer(app, config, profile.limits.drain_s).run()
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from api import audio, batches, files, generate, handlers, health, models, transcriptions
+from api import admin, audio, auth, batches, files, generate, handlers, health, models, transcriptions, usage
 from api.front import build_front
 from api.metrics import Measured
 from api.voices import Voices
@@ -43,8 +43,9 @@ def create_app(settings: Settings, profile: Profile) -> FastAPI:
     )
     app.state.front = front
     app.state.voices = Voices()
+    auth.install(app, settings)
     app.add_middleware(Measured, metrics=front.metrics)
     handlers.install(app)
-    for module in (generate, audio, files, batches, transcriptions, models, health):
+    for module in (generate, audio, files, batches, transcriptions, models, usage, admin, health):
         app.include_router(module.router)
     return app

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from api.answer import Answer
 from api.asking import AskingMember
+from api.auth import counted_guest
 from api.failures import Dialect
 from api.front import CurrentFront
 from api.gate import check_model
@@ -128,7 +129,7 @@ class SpeechModelList(BaseModel):
     models: list[Named]
 
 
-@router.get("/voices", summary="List voices")
+@router.get("/voices", summary="List voices", responses=refusals(429), dependencies=[Depends(counted_guest)])
 async def list_voices(front: CurrentFront, voices: CurrentVoices) -> VoiceList:
     """Names only, and without a key: chat interfaces ask for them so."""
     return VoiceList(voices=[Named(id=voice, name=voice) for voice in await voices.names(front)])

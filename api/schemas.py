@@ -158,9 +158,11 @@ class AnthropicEnvelope(BaseModel):
 _REASONS = {
     400: "The request cannot be served as it is; `param` names the parameter.",
     401: "No key, a wrong key, or the key of a removed member.",
+    403: "Not this member's to do, or not now.",
     404: "There is no such model; the message lists those there are.",
     413: "The body is over its limit.",
     415: "The body is compressed.",
+    429: "A limit is reached; `Retry-After` says when asking again may help.",
     500: "The engine failed.",
     507: "The household's disk is full.",
     503: "May work later (`Retry-After`): broker down, no worker for this model, waited too long, or a worker died.",

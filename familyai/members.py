@@ -8,6 +8,7 @@ Entries of keys name their member and hold no copy: what an admin changes counts
 
 import hashlib
 import hmac
+import logging
 import re
 import secrets
 import time
@@ -26,12 +27,16 @@ from familyai.errors import BadRequest, DecodeError, NotFound, Unavailable
 from familyai.lanes import first_free, lane_named
 from familyai.names import RULE, composed, folded, is_valid, made_valid, numbered
 
+log = logging.getLogger(__name__)
+
 OPEN_WEBUI = "open-webui"
 """Whose users trusted keys speak for."""
 LONGEST_USER_ID = 255
 _KEY = re.compile(r"fai-([0-9a-f]{12})-([A-Za-z0-9_-]{43})")
 _ATTEMPTS = 100
 _MOST = 10**15
+_PLAIN = {"extra_forbidden": "there is no such limit"}
+_NOT_LIFTED = "there is always a limit; give a number, or go back to the role's"
 _T = TypeVar("_T")
 
 
@@ -63,6 +68,10 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
     def apply(self, member: Member, profile: Profile) -> Member:
         """Raises BadRequest for limits that are none, and for a trusted admin."""
+        for name in self.reset:
+            if name not in Allowance.model_fields or name in self.own:
+                words = "is set, so it cannot be reset too" if name in self.own else "is no limit"
+                raise BadRequest(f"`{name[:64]}` {words}", param="reset", code="invalid_value")
         own = {name: limit for name, limit in (member.own | self.own).items() if name not in self.reset}
         changed = msgspec.structs.replace(
             member,
@@ -180,7 +189,7 @@ class MemberStore:
             if outcome == "done":
                 await self._remove_belongings(member.name)
                 return member
-            _refuse(outcome, member)
+            await self._refuse(outcome, member)
         raise _busy()
 
     async def get(self, name: str) -> Member:
@@ -221,7 +230,8 @@ class MemberStore:
         for name in numbered(made_valid(called)):
             new = Member(name=name, role=Role.CHILD, key_id="", created_at_s=time.time(), user=user)
             with suppress(_NameTaken, _UserTaken):
-                return await self._add(new, b"")
+                await self._add(new, b"")
+                log.info("a chat UI's user is new", extra={"action": "member.added", "member": name, "user": user})
             if (member := await self._of_user(user)) is not None:
                 return member
         raise _busy()  # never: names do not end
@@ -237,7 +247,7 @@ class MemberStore:
             outcome = await self._write(member.name, b"", msgspec.json.encode(member), entry)
             if outcome == "done":
                 return member
-            _refuse("name" if outcome == "changed" else outcome, member)
+            await self._refuse("name" if outcome == "changed" else outcome, member)
         raise _busy()
 
     async def _change(self, name: str, change: Callable[[Member], Member], entry: bytes = b"") -> Member:
@@ -249,7 +259,7 @@ class MemberStore:
             outcome = await self._write(member.name, stored, msgspec.json.encode(member), entry)
             if outcome == "done":
                 return member
-            _refuse(outcome, member)
+            await self._refuse(outcome, member)
         raise _busy()
 
     async def _everyone(self) -> list[Member]:
@@ -288,6 +298,17 @@ class MemberStore:
         )
         return bytes(outcome).decode()
 
+    async def _refuse(self, outcome: str, member: Member) -> None:
+        """Raises BadRequest for what no second attempt would change."""
+        if outcome == "name":
+            raise _NameTaken(f"there is already a member '{member.name}'", param="name")
+        if outcome == "user":
+            owner = await self._redis.hget(keys.USERS, member.user or "")
+            name = owner.decode() if isinstance(owner, bytes) else "another member"
+            raise _UserTaken(f"this user is '{name}' already; unlink or remove that member first", param="user")
+        if outcome == "last":
+            raise BadRequest(f"'{member.name}' is the last admin; make another one first", code="last_admin")
+
     async def _remove_belongings(self, name: str) -> None:
         await self._redis.delete(keys.in_flight(name))
         for listed, record in keys.belongings(name):
@@ -316,6 +337,11 @@ def user_key(user_id: str) -> str:
     return f"{OPEN_WEBUI}/{user_id}"
 
 
+def user_of(member: Member) -> str | None:
+    """The id by which the chat UI knows them."""
+    return member.user.removeprefix(f"{OPEN_WEBUI}/") if member.user else None
+
+
 def _checked(own: dict[str, Any], role: Role, profile: Profile) -> dict[str, Any]:
     """The same limits as they are stored. Raises BadRequest."""
     try:
@@ -323,7 +349,7 @@ def _checked(own: dict[str, Any], role: Role, profile: Profile) -> dict[str, Any
     except ValidationError as error:
         problem = error.errors()[0]
         param = str(problem["loc"][0])
-        words = "there is no such limit" if problem["type"] == "extra_forbidden" else problem["msg"]
+        words = _PLAIN.get(problem["type"], problem["msg"]) if own.get(param) is not None else _NOT_LIFTED
         raise BadRequest(
             f"`{param}`: {words.removeprefix('Value error, ')}", param=param, code="invalid_value"
         ) from error
@@ -350,16 +376,6 @@ def _numbers(names: set[bytes]) -> set[int]:
         with suppress(ValueError):
             found.add(lane_named(name.decode()).number)
     return found
-
-
-def _refuse(outcome: str, member: Member) -> None:
-    """Raises BadRequest for what no second attempt would change."""
-    if outcome == "name":
-        raise _NameTaken(f"there is already a member '{member.name}'", param="name")
-    if outcome == "user":
-        raise _UserTaken("this user is another member already; unlink them there first", param="user")
-    if outcome == "last":
-        raise BadRequest(f"'{member.name}' is the last admin; make another one first", code="last_admin")
 
 
 def _new_key(name: str) -> tuple[str, bytes, str]:

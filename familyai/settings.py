@@ -1,10 +1,11 @@
 """What the environment decides. Everything about models stands in `queues.yaml` (see `familyai.catalogue`)."""
 
+import ipaddress
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from familyai.errors import ConfigurationError
@@ -12,6 +13,8 @@ from familyai.errors import ConfigurationError
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
+LEAST_SECRET_BYTES = 32
+"""As many as HS256 signs with (RFC 7518, section 3.2)."""
 Port = Annotated[int, Field(ge=1, le=65535)]
 _PLAIN = {
     "int_parsing": "should be a whole number",
@@ -43,8 +46,36 @@ class Settings(BaseSettings):
     webhook_secret: SecretStr = Field(
         SecretStr(""), description="Signs webhooks; empty: one is made in the home when webhooks are allowed."
     )
+    openwebui_jwt_secret: SecretStr = Field(
+        SecretStr(""),
+        description="Signs what Open WebUI says of its users; empty: trusted keys are believed their plain headers.",
+    )
+    trusted_proxies: str = Field(
+        "", description="Addresses and networks, with commas, whose word on a client's address counts; empty: nobody's."
+    )
     url: str = Field("", description="Where clients find the front; empty: host and port.")
     api_key: SecretStr = Field(SecretStr(""), description="The key that the command line presents.")
+
+    @field_validator("openwebui_jwt_secret")
+    @classmethod
+    def _is_long_enough(cls, secret: SecretStr) -> SecretStr:
+        if 0 < len(secret.get_secret_value().encode()) < LEAST_SECRET_BYTES:
+            raise ValueError(f"should have {LEAST_SECRET_BYTES} bytes or more")
+        return secret
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, listed: str) -> str:
+        for part in _parts(listed):
+            ipaddress.ip_network(part)
+        return listed
+
+    @property
+    def proxies(self) -> list[str]:
+        """The trusted ones; those of IPv4 also as a socket for both kinds of addresses sees them."""
+        networks = [ipaddress.ip_network(part) for part in _parts(self.trusted_proxies)]
+        mapped = [f"::ffff:{one.network_address}/{96 + one.prefixlen}" for one in networks if one.version == 4]
+        return [str(network) for network in networks] + mapped
 
     @property
     def client_url(self) -> str:
@@ -53,6 +84,10 @@ class Settings(BaseSettings):
     @property
     def blobs(self) -> str:
         return self.blob_url or f"file://{self.home.resolve() / 'blobs'}"  # fsspec takes the path as it is, `%20` too
+
+
+def _parts(listed: str) -> list[str]:
+    return [part.strip() for part in listed.split(",") if part.strip()]
 
 
 def load_settings() -> Settings:
@@ -81,5 +116,5 @@ def _plain_words(mistake: "ErrorDetails") -> str:
     name = str(mistake["loc"][0])
     secret = Settings.model_fields[name].annotation is SecretStr
     plain = _PLAIN.get(mistake["type"])
-    words = plain.format(**mistake.get("ctx", {})) if plain else mistake["msg"]
+    words = plain.format(**mistake.get("ctx", {})) if plain else mistake["msg"].removeprefix("Value error, ")
     return f"FAMILYAI_{name.upper()}{'' if secret else '=' + str(mistake['input'])}: {words}"

@@ -8,61 +8,67 @@ from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 import psutil
+from rich.text import Text
 
 from familyai.allowance import Role
-from familyai.catalogue import load_profile
-from familyai.cli import console, session, stack
+from familyai.catalogue import Profile, load_profile
+from familyai.cli import console, limits, session, stack
 from familyai.cli.console import out, own_command
-from familyai.errors import BadRequest
-from familyai.members import Member, MemberStore
+from familyai.members import Change, Member, MemberStore, user_of
 from familyai.settings import load_settings
 
+_ARTICLES = {Role.ADMIN: "an admin", Role.ADULT: "an adult", Role.CHILD: "a child"}
 
-async def add(name: str, role: Role) -> None:
+
+async def add(name: str, role: Role, change: Change) -> None:
     """Raises BadRequest, NotRunning."""
-    async with _members() as members:
-        _show_key(*await members.add(name, role))
+    async with _members() as (members, _):
+        _show_key(*await members.add(name, role, change))
+
+
+async def change(name: str, wanted: Change) -> None:
+    """Raises NotFound, BadRequest, NotRunning."""
+    async with _members() as (members, profile):
+        _show_limits(await members.change(name, wanted), profile)
 
 
 async def rotate(name: str) -> None:
     """Raises NotFound, NotRunning."""
-    async with _members() as members:
+    async with _members() as (members, _):
         _show_key(*await members.rotate(name))
 
 
 async def remove(name: str) -> None:
     """Raises NotFound, NotRunning; BadRequest where nobody would be left to administer."""
-    async with _members() as members:
-        refuse_last_admin(await members.all(), name)
-        await members.remove(name)
-    out.print(f"Removed {name}; the key no longer works.", markup=False)
+    async with _members() as (members, _):
+        removed = await members.remove(name)
+    out.print(f"Removed {removed.name}; the key no longer works.", markup=False)
 
 
-async def show() -> None:
+async def show(name: str) -> None:
+    """Raises NotFound, NotRunning."""
+    async with _members() as (members, profile):
+        _show_limits(await members.get(name), profile)
+
+
+async def show_all() -> None:
     """Raises NotRunning."""
-    async with _members() as members:
+    async with _members() as (members, _):
         everyone = await members.all()
-    made = console.table("name", "role", "key", "since")
+    made = console.table("name", "role", "lane", "key", "since", "differs from the role")
     for member in everyone:
-        since = time.strftime("%Y-%m-%d", time.localtime(member.created_at_s))
-        made.add_row(member.name, member.role, f"fai-{member.key_id}-…", since)
+        lane = "shared" if member.lane is None else f"{member.lane:02d}"
+        made.add_row(member.name, member.role, lane, _key(member), _day(member), Text(_special(member)))
     out.print(made if everyone else f"There is no member yet; add one with: {own_command()} member add NAME")
 
 
-def refuse_last_admin(everyone: list[Member], name: str) -> None:
-    """Raises BadRequest."""
-    if [member.name for member in everyone if member.role is Role.ADMIN] == [name]:
-        raise BadRequest(
-            f"'{name}' is the last admin; make another one first: {own_command()} member add NAME --role admin"
-        )
-
-
 @asynccontextmanager
-async def _members() -> AsyncIterator[MemberStore]:
-    """Of the stack that runs, by its catalogue."""
+async def _members() -> AsyncIterator[tuple[MemberStore, Profile]]:
+    """Of the stack that runs, and its profile of the catalogue."""
     async with session.broker(load_settings()) as redis:
         settings = session.settings_of_stack()
-        yield MemberStore(redis, load_profile(settings.catalogue, settings.profile))
+        profile = load_profile(settings.catalogue, settings.profile)
+        yield MemberStore(redis, profile), profile
 
 
 def front_url(known: str, listens_on: str, port: int, lan_address: str | None) -> str:
@@ -86,6 +92,30 @@ def _is_here(url: str) -> bool:
 def _own_addresses() -> list[str]:
     of_interfaces = psutil.net_if_addrs().values()
     return [one.address for addresses in of_interfaces for one in addresses if one.family is socket.AF_INET]
+
+
+def _show_limits(member: Member, profile: Profile) -> None:
+    out.print(f"{member.name} is {_ARTICLES[member.role]}; {_special(member) or 'nothing differs'}.\n", markup=False)
+    made = console.table("limit", "value", "whose")
+    for name, limit in member.allowance(profile.roles).model_dump().items():
+        whose = "own" if name in member.own else f"every {member.role}'s"
+        made.add_row(name.replace("_", " "), limits.words(limit), whose)
+    out.print(made)
+
+
+def _special(member: Member) -> str:
+    """What makes them other than the rest of their role, in a line."""
+    user = user_of(member)
+    parts = ["trusted" if member.trusted else "", limits.differences(member.own), f"user {user}" if user else ""]
+    return ", ".join(part for part in parts if part)
+
+
+def _key(member: Member) -> str:
+    return f"fai-{member.key_id}-…" if member.key_id else "none"
+
+
+def _day(member: Member) -> str:
+    return time.strftime("%Y-%m-%d", time.localtime(member.created_at_s))
 
 
 def _show_key(member: Member, key: str) -> None:

@@ -31,3 +31,14 @@ async def test_a_lost_or_foreign_key_is_replaced(redis: Redis) -> None:
     assert await members.authenticate(old) is None
     assert await members.authenticate(new) is not None
     assert len(await members.all()) == 1
+
+
+async def test_a_child_who_is_called_admin_keeps_their_key(redis: Redis) -> None:
+    members = MemberStore(redis, PROFILE)
+    _, theirs = await members.add("Admin", Role.CHILD)
+    first = await members.authenticate(await admin_key(members, ""))
+    second = await members.authenticate(await admin_key(members, ""))
+    assert first is not None
+    assert second is not None
+    assert (first.name, first.role, second.name) == ("admin (2)", Role.ADMIN, "admin (2)")
+    assert await members.authenticate(theirs) is not None

@@ -13,8 +13,7 @@ from familyai.allowance import Role
 from familyai.catalogue import Profile
 from familyai.cli import member
 from familyai.cli.main import app, main
-from familyai.errors import BadRequest
-from familyai.members import Member, MemberStore
+from familyai.members import Change, MemberStore
 from tests.support import free_port
 
 COMMANDS = [
@@ -27,6 +26,10 @@ COMMANDS = [
     "speak",
     "member",
     "member add",
+    "member limit",
+    "member role",
+    "member link",
+    "member show",
     "member list",
     "member rotate",
     "member remove",
@@ -144,26 +147,82 @@ def test_a_members_life(broker_url: str, monkeypatch: pytest.MonkeyPatch, capsys
     assert "no member 'mum'" in familyai("remove", "mum")[2]
 
 
+def test_what_a_parent_sets(
+    broker_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FAMILYAI_BROKER_URL", broker_url)
+
+    def familyai(*words: str) -> tuple[int, str, str]:
+        return typed(monkeypatch, capsys, "member", *words)
+
+    familyai("add", "Mum", "--role", "admin")
+    limits = "--tokens-per-day 200000 --hours 07:00-20:30 --models chat-fast,asr --weight 2 --running 1 --waiting 5"
+    assert familyai("add", "Leo", "--role", "child", *limits.split(), "--requests-per-minute", "20")[0] == 0
+    shown = " ".join(familyai("show", "leo")[1].split())
+    assert "Leo is a child" in shown
+    assert "tokens per day 200000 own" in shown
+    assert "tokens per minute 40000 every child's" in shown
+    lifted = " ".join(familyai("limit", "LEO", "--tokens-per-day", "none", "--waiting", "default")[1].split())
+    assert "tokens per day none own" in lifted
+    assert "waiting 10 every child's" in lifted
+    assert "Leo is an adult" in familyai("role", "leo", "adult")[1]
+    assert "user u-[1]" in familyai("link", "leo", "u-[1]")[1]
+    listed = " ".join(familyai("list")[1].split())
+    assert "Leo adult 01" in listed
+    assert "tokens per day none" in listed
+    assert "u-[1]" in listed
+    assert "user" not in familyai("link", "leo", "none")[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "complaint"),
+    [
+        ("limit kid --running x", 2, "--running"),
+        ("limit kid --running 0", 1, "running"),
+        ("limit kid --waiting none", 1, "always a limit"),
+        ("limit kid --weight nan", 1, "weight"),
+        ("limit kid --models nope", 1, "there are: chat-fast"),
+        ("limit kid --hours 9-5", 1, "07:00-20:30"),
+        ("limit kid", 2, "say which limit"),
+        ("limit nobody --running 1", 1, "no member 'nobody'"),
+        ("role kid king", 2, "admin, adult, child"),
+        ("role mum child", 1, "last admin"),
+        ("limit mum --trusted", 1, "never an admin"),
+        ("add robot --role admin --trusted", 1, "never an admin"),
+        ("add KID", 1, "already"),
+        ("link kid u-1", 1, "'mum' already"),
+    ],
+)
+def test_a_mistake_is_explained_and_changes_nothing(
+    words: str,
+    code: int,
+    complaint: str,
+    broker_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("FAMILYAI_BROKER_URL", broker_url)
+    typed(monkeypatch, capsys, "member", "add", "mum", "--role", "admin")
+    typed(monkeypatch, capsys, "member", "link", "mum", "u-1")
+    typed(monkeypatch, capsys, "member", "add", "kid", "--role", "child")
+    _, before, _ = typed(monkeypatch, capsys, "member", "list")
+
+    exited, _, err = typed(monkeypatch, capsys, "member", *words.split())
+
+    assert exited == code
+    assert complaint in " ".join(err.split())
+    assert "Traceback" not in err
+    assert typed(monkeypatch, capsys, "member", "list")[1] == before
+
+
 async def test_the_shown_key_works(
     redis: Redis, broker_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("FAMILYAI_BROKER_URL", broker_url)
-    await member.add("mum", Role.CHILD)
+    await member.add("mum", Role.CHILD, Change())
     shown = capsys.readouterr().out
     keys = {word.removeprefix("FAMILYAI_API_KEY=") for word in shown.split() if "fai-" in word}
     (key,) = keys
     found = await MemberStore(redis, Profile(memory_budget_gb=1, queues={})).authenticate(key)
     assert found is not None
     assert (found.name, found.role) == ("mum", Role.CHILD)
-
-
-def test_only_the_last_admin_has_to_stay() -> None:
-    def person(name: str, role: Role) -> Member:
-        return Member(name=name, role=role, key_id="0" * 12, created_at_s=0)
-
-    mum, kid, dad = person("mum", Role.ADMIN), person("kid", Role.CHILD), person("dad", Role.ADMIN)
-    with pytest.raises(BadRequest):
-        member.refuse_last_admin([mum, kid], "mum")
-    member.refuse_last_admin([mum, kid], "kid")
-    member.refuse_last_admin([mum, kid, dad], "mum")
-    member.refuse_last_admin([mum], "nobody")

@@ -2,8 +2,9 @@
 
 import pytest
 
+from familyai.allowance import Role
 from familyai.cli import member
-from familyai.members import Member, Role
+from familyai.members import Member
 from familyai.settings import Settings
 
 HERE = "http://127.0.0.1:8080"
