@@ -11,6 +11,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from familyai import keys
+from familyai.names import folded
 
 WHOLE_UNITS = ("requests", "input_tokens", "output_tokens", "characters")
 UNITS = (*WHOLE_UNITS, "audio_seconds")
@@ -57,7 +58,7 @@ class UsageStore:
             pipe.hgetall(keys.usage(day.isoformat()))
         books = cast(list[dict[bytes, bytes]], await pipe.execute())
         pages = (_page(day.isoformat(), fields) for day, fields in zip(days, books, strict=True))
-        return [usage for page in pages for usage in page if member in (None, usage.member)]
+        return [usage for page in pages for usage in page if member is None or folded(usage.member) == folded(member)]
 
 
 def today() -> date:

@@ -5,7 +5,10 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import msgspec
 from python_multipart import parse_form
+
+from familyai.usage import Usage
 
 JOB = "/v1/transcription-jobs/transcription-1"
 
@@ -23,6 +26,7 @@ class FakeApi:
         self.last_ids: list[str | None] = []
         self.broken: dict[str, int] = {}
         self.calls: list[str] = []
+        self.usage: list[Usage] = []
         self.speech: list[dict[str, Any]] = []
         self.sound: tuple[int, bytes] = (200, b"ID3sound")
         self.reached = threading.Event()
@@ -77,6 +81,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._say(200, {"data": []})
         elif self.path == "/v1/audio/voices":
             self._say(200, {"voices": [{"id": "joe", "name": "joe"}, {"id": "alba", "name": "alba"}]})
+        elif self.path.startswith("/v1/usage?"):
+            self._say(200, {"data": msgspec.to_builtins(self.api.usage)})
         elif self.path == JOB:
             self._say(200, self.api.seen())
         elif self.path == f"{JOB}/events":
