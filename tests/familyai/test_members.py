@@ -4,14 +4,16 @@ import asyncio
 import hashlib
 import hmac
 
+import msgspec
 import pytest
 from redis.asyncio import Redis
 
 from familyai import keys
 from familyai.allowance import Role
+from familyai.broker import connect
 from familyai.catalogue import Profile
 from familyai.errors import BadRequest, DecodeError, NotFound
-from familyai.members import Change, Member, MemberStore
+from familyai.members import Change, Member, MemberStore, user_key
 
 PROFILE = Profile.model_validate(
     {
@@ -210,3 +212,238 @@ async def test_an_entry_that_this_version_cannot_read(store: MemberStore, any_re
     await any_redis.hset(keys.API_KEYS, key[4:16], '{"member": {"role": "wizard"}}')
     with pytest.raises(DecodeError):
         await store.authenticate(key)
+
+
+@pytest.mark.parametrize("other", ["leo", "LEO", "ＬＥＯ", "lEo"])
+async def test_names_are_one_without_regard_to_case_and_form(store: MemberStore, other: str) -> None:
+    member, _ = await store.add("Leo", Role.CHILD)
+    with pytest.raises(BadRequest) as raised:
+        await store.add(other, Role.ADULT)
+    assert raised.value.code == "name_taken"
+    assert await store.get(other) == member
+    await store.remove(other)
+    assert (await store.add(other, Role.ADULT))[0].name == other
+
+
+async def test_a_member_of_before_is_known_whatever_the_case(store: MemberStore, any_redis: Redis) -> None:
+    """As version 0.1 wrote it: a copy of the member beside its key, no lane, no list of names."""
+    _, key = await store.add("Leo", Role.CHILD)
+    old = {"name": "Leo", "role": "child", "key_id": key[4:16], "created_at_s": 1.5}
+    entry = {"member": old, "secret_hash": hashlib.sha256(key[17:].encode()).hexdigest()}
+    await any_redis.flushall()
+    await any_redis.hset(keys.MEMBERS, "Leo", msgspec.json.encode(old))
+    await any_redis.hset(keys.API_KEYS, key[4:16], msgspec.json.encode(entry))
+
+    member = await store.authenticate(key)
+    assert member == Member(name="Leo", role=Role.CHILD, key_id=key[4:16], created_at_s=1.5)
+    with pytest.raises(BadRequest):
+        await store.add("leo", Role.ADMIN)
+    assert [one.lane for one in await store.all()] == [0]
+    await store.change("leo", Change(role=Role.ADULT))
+    changed = await store.authenticate(key)
+    assert changed is not None
+    assert changed.role is Role.ADULT
+    await store.rotate("leo")
+    assert await store.authenticate(key) is None
+
+
+async def test_a_change_counts_for_the_next_request_in_every_front(store: MemberStore, any_redis: Redis) -> None:
+    _, key = await store.add("leo", Role.ADULT)
+    other = MemberStore(any_redis, PROFILE)
+    await other.change("leo", Change(role=Role.CHILD, own={"running": 1}))
+    member = await store.authenticate(key)
+    assert member is not None
+    assert (member.role, member.allowance(PROFILE.roles).running) == (Role.CHILD, 1)
+
+
+async def test_limits_of_ones_own_stand_before_those_of_the_role(store: MemberStore) -> None:
+    own = {"tokens_per_day": None, "weight": 2, "models": ["asr"], "hours": "07:00-20:30"}
+    member, _ = await store.add("leo", Role.CHILD, Change(own=own))
+    allowance, child = member.allowance(PROFILE.roles), PROFILE.roles.child
+    assert (allowance.tokens_per_day, allowance.weight, allowance.models) == (None, 2, ("asr",))
+    assert (allowance.running, allowance.waiting) == (child.running, child.waiting)
+    assert (await store.get("leo")).allowance(PROFILE.roles) == allowance
+
+    member = await store.change("leo", Change(reset=("tokens_per_day", "weight"), own={"running": 5}))
+    assert member.own == {"models": ["asr"], "running": 5, "hours": "07:00-20:30"}
+    assert member.allowance(PROFILE.roles).tokens_per_day == child.tokens_per_day
+
+
+@pytest.mark.parametrize(
+    ("change", "param"),
+    [
+        (Change(own={"running": 0}), "running"),
+        (Change(own={"running": -1}), "running"),
+        (Change(own={"running": 10**16}), "running"),
+        (Change(own={"waiting": None}), "waiting"),
+        (Change(own={"weight": None}), "weight"),
+        (Change(own={"weight": float("nan")}), "weight"),
+        (Change(own={"weight": float("inf")}), "weight"),
+        (Change(own={"models": []}), "models"),
+        (Change(own={"models": ["gpt-9"]}), "models"),
+        (Change(own={"hours": "always"}), "hours"),
+        (Change(own={"speed": 9}), "speed"),
+        (Change(reset=("speed",)), "reset"),
+        (Change(own={"running": 1}, reset=("running",)), "reset"),
+        (Change(role=Role.ADMIN, trusted=True), "trusted"),
+    ],
+)
+async def test_a_change_that_is_none_changes_nothing(store: MemberStore, change: Change, param: str) -> None:
+    before, _ = await store.add("leo", Role.CHILD)
+    with pytest.raises(BadRequest) as raised:
+        await store.change("leo", change)
+    assert raised.value.param == param
+    with pytest.raises(BadRequest):
+        await store.add("mia", Role.CHILD, change)
+    assert await store.all() == [before]
+
+
+@pytest.mark.parametrize("first", ["role", "trusted"])
+async def test_a_trusted_key_is_never_an_admins(store: MemberStore, first: str) -> None:
+    admin, trusted = Change(role=Role.ADMIN), Change(trusted=True)
+    begin, follow = (admin, trusted) if first == "role" else (trusted, admin)
+    await store.add("webui", Role.ADULT, begin)
+    with pytest.raises(BadRequest) as raised:
+        await store.change("webui", follow)
+    assert raised.value.code == "trusted_admin"
+
+
+async def test_the_last_admin_stays_an_admin(store: MemberStore) -> None:
+    await store.add("mum", Role.ADMIN)
+    await store.add("kid", Role.CHILD)
+    for act in (store.remove("mum"), store.change("MUM", Change(role=Role.ADULT))):
+        with pytest.raises(BadRequest) as raised:
+            await act
+        assert raised.value.code == "last_admin"
+    await store.change("kid", Change(role=Role.ADMIN))
+    await store.change("mum", Change(role=Role.ADULT))
+    assert [member.role for member in await store.all()] == [Role.ADULT, Role.ADMIN]
+
+
+async def test_two_admins_who_remove_each_other_at_once_leave_one(redis: Redis) -> None:
+    store = MemberStore(redis, PROFILE)
+    for name in ("mum", "dad"):
+        await store.add(name, Role.ADMIN)
+    results = await asyncio.gather(store.remove("mum"), store.remove("dad"), return_exceptions=True)
+    assert sorted(isinstance(result, BadRequest) for result in results) == [False, True]
+    assert len(await store.all()) == 1
+
+
+async def test_changes_at_once_all_count(redis: Redis, broker_url: str) -> None:
+    """Each from a front, and a connection, of its own."""
+    await MemberStore(redis, PROFILE).add("leo", Role.CHILD)
+    clients = [connect(broker_url) for _ in range(4)]
+    wanted = {"running": 3, "waiting": 4, "tokens_per_day": 5, "requests_per_minute": 6, "weight": 7.0}
+    changes = [Change(own={name: limit}) for name, limit in wanted.items()] + [Change(role=Role.ADULT)]
+    stores = [MemberStore(client, PROFILE) for client in clients]
+    await asyncio.gather(*(stores[i % 4].change("leo", change) for i, change in enumerate(changes)))
+    for client in clients:
+        await client.aclose()
+    member = await MemberStore(redis, PROFILE).get("leo")
+    assert (member.own, member.role) == (wanted, Role.ADULT)
+
+
+async def test_members_get_the_lowest_lane_that_is_free(store: MemberStore) -> None:
+    assert [(await store.add(name, Role.ADULT))[0].lane for name in "abc"] == [0, 1, 2]
+    await store.remove("b")
+    assert [(await store.add(name, Role.ADULT))[0].lane for name in "def"] == [1, None, None]
+
+
+async def test_a_lane_that_comes_free_goes_to_whoever_waits_for_one(store: MemberStore, any_redis: Redis) -> None:
+    for name in "abcd":
+        await store.add(name, Role.ADULT)
+    await store.remove("a")
+    assert {member.name: member.lane for member in await store.all()} == {"b": 1, "c": 2, "d": 0}
+    assert await any_redis.hgetall(keys.LANE_OWNERS) == {b"0": b"d", b"1": b"b", b"2": b"c"}
+
+
+@pytest.mark.parametrize("waiting", ["chat.00", "asr.00.batch", "chat.00.background"])
+async def test_a_lane_in_which_somebody_waits_is_not_given(store: MemberStore, any_redis: Redis, waiting: str) -> None:
+    await any_redis.sadd(keys.active(waiting.partition(".")[0]), waiting, "no lane")
+    assert (await store.add("ada", Role.ADULT))[0].lane == 1
+
+
+async def test_lanes_taken_at_once_are_taken_once(redis: Redis, broker_url: str) -> None:
+    clients = [connect(broker_url) for _ in range(6)]
+    stores = [MemberStore(client, PROFILE) for client in clients]
+    added = await asyncio.gather(*(store.add(f"m{i}", Role.ADULT) for i, store in enumerate(stores)))
+    for client in clients:
+        await client.aclose()
+    lanes = [member.lane for member, _ in added]
+    assert sorted(lane for lane in lanes if lane is not None) == [0, 1, 2]
+    owners = {int(lane): name.decode() for lane, name in (await redis.hgetall(keys.LANE_OWNERS)).items()}
+    assert owners == {member.lane: member.name for member, _ in added if member.lane is not None}
+
+
+async def test_a_lane_beyond_the_last_is_none(store: MemberStore, any_redis: Redis) -> None:
+    """The catalogue had more lanes when it was given."""
+    wide = PROFILE.model_copy(update={"fairness": PROFILE.fairness.model_copy(update={"lanes": 9})})
+    for name in "abcd":
+        _, key = await MemberStore(any_redis, wide).add(name, Role.ADULT)
+    member = await store.authenticate(key)
+    assert member is not None
+    assert member.lane is None
+    await store.remove("a")
+    assert [member.lane for member in await store.all()] == [1, 2, 0]
+    assert sorted(await any_redis.hkeys(keys.LANE_OWNERS)) == [b"0", b"1", b"2"]
+
+
+async def test_nothing_of_a_removed_member_is_left(store: MemberStore, any_redis: Redis) -> None:
+    await store.add("ada", Role.ADULT, Change(user=user_key("u-1")))
+    await any_redis.hset(keys.in_flight("ada"), "job-1", "w 1 9 1")
+    await store.remove("ADA")
+    assert await any_redis.keys("*") == []
+
+
+async def test_a_key_that_lost_its_member_is_nobodys(store: MemberStore, any_redis: Redis) -> None:
+    _, key = await store.add("ada", Role.ADULT)
+    await any_redis.hdel(keys.MEMBERS, "ada")
+    assert await store.authenticate(key) is None
+
+
+async def test_an_unknown_user_becomes_a_child_without_a_key(store: MemberStore, any_redis: Redis) -> None:
+    member = await store.of_user("u-1", "Leo")
+    assert (member.name, member.role, member.key_id, member.lane) == ("Leo", Role.CHILD, "", 0)
+    assert await store.of_user("u-1", "Somebody else now") == member
+    assert await any_redis.hlen(keys.API_KEYS) == 0
+    _, key = await store.rotate("leo")
+    found = await store.authenticate(key)
+    assert found is not None
+    assert found.name == "Leo"
+
+
+async def test_a_user_is_found_by_id_never_by_name(store: MemberStore) -> None:
+    mum, _ = await store.add("Mum", Role.ADMIN)
+    other = await store.of_user("u-1", "mum")
+    another = await store.of_user("u-2", "ＭＵＭ")
+    assert (other.name, other.role) == ("mum (2)", Role.CHILD)
+    assert (another.name, another.role) == ("ＭＵＭ (3)", Role.CHILD)
+    assert await store.get("mum") == mum
+
+
+async def test_a_linked_user_is_that_member(store: MemberStore) -> None:
+    await store.add("Mum", Role.ADMIN)
+    linked = await store.change("mum", Change(user=user_key("u-1")))
+    assert await store.of_user("u-1", "whoever") == linked
+    with pytest.raises(BadRequest, match="'Mum' already"):
+        await store.add("Dad", Role.ADULT, Change(user=user_key("u-1")))
+    await store.change("mum", Change(user=None))
+    assert (await store.of_user("u-1", "Mum")).role is Role.CHILD
+
+
+async def test_a_user_who_comes_to_two_fronts_at_once_is_one_member(redis: Redis, broker_url: str) -> None:
+    clients = [connect(broker_url) for _ in range(8)]
+    stores = [MemberStore(client, PROFILE) for client in clients]
+    found = await asyncio.gather(*(store.of_user("u-1", "Leo") for store in stores))
+    for client in clients:
+        await client.aclose()
+    assert len({member.name for member in found}) == 1
+    assert len(await MemberStore(redis, PROFILE).all()) == 1
+    assert await redis.hlen(keys.LANE_OWNERS) == 1
+
+
+@pytest.mark.parametrize("user_id", ["", " ", "x" * 256, "a\nb", "\x00"])
+async def test_what_is_no_users_id(store: MemberStore, user_id: str) -> None:
+    with pytest.raises(BadRequest):
+        await store.of_user(user_id, "Leo")
+    assert await store.all() == []
