@@ -63,20 +63,12 @@ class Level:
         if self.used <= room:
             return 0.0
         if self.current <= room:
-            return self._previous_fades_to(room - self.current) / 1000
-        return self._current_fades_to(room) / 1000
-
-    def _previous_fades_to(self, room: int) -> int:
-        """The least t for which previous * (ttl - t) // length <= room."""
-        return self.previous_ttl_ms - self._shown(room, self.previous)
-
-    def _current_fades_to(self, room: int) -> int:
-        """The same once the current count has become the previous one, which is when less than a length is left."""
-        begins_ms = self.current_ttl_ms - self.length_ms + 1
-        return max(begins_ms, self.current_ttl_ms - self._shown(room, self.current))
+            return (self.previous_ttl_ms - self._shown(room - self.current, self.previous)) / 1000
+        return (self.current_ttl_ms - self._shown(room, self.current)) / 1000
 
     def _shown(self, room: int, count: int) -> int:
-        """How many milliseconds of a count may be in the window so that no more than `room` of it is."""
+        """How many milliseconds of a count that has become the previous one may be left of it, for no more than `room`
+        to be used: the most of which count * left // length <= room. It expires when none is left."""
         return ((room + 1) * self.length_ms - 1) // count
 
 

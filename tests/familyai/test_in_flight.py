@@ -84,6 +84,7 @@ async def test_repeated_it_stands_once_and_sees_only_what_came_before(in_flight:
     first = await in_flight.reserve("leo", "b", WAITING, 1, 7, cap=2)
     before = await entries(any_redis)
     assert await in_flight.reserve("leo", "b", WAITING, 1, 7, cap=2) == first
+    assert await in_flight.reserve("leo", "b", WAITING, 1, 7, cap=1) == first
     assert await entries(any_redis) == before
     await in_flight.reserve("leo", "c", WAITING_BATCH, 1, 9)
     assert await in_flight.reserve("leo", "b", WAITING, 1, 7, cap=2) == first
