@@ -6,15 +6,13 @@ from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
 from redis.asyncio import Redis
 
-from api.app import create_app
 from familyai.allowance import Role
 from familyai.catalogue import Profile
 from familyai.settings import Settings
 from tests.api.asr import QUEUE, Asr
-from tests.api.support import LIMIT_S, PROFILE, ScriptedWorker, Served, until
+from tests.api.support import LIMIT_S, PROFILE, ScriptedWorker, Served, serving
 
 
 @pytest.fixture
@@ -30,21 +28,11 @@ def settings(broker_url: str, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 async def served(settings: Settings, profile: Profile, redis: Redis) -> AsyncIterator[Served]:
-    app = create_app(settings, profile)
-    config = uvicorn.Config(
-        app, host="127.0.0.1", port=0, http="httptools", log_config=None, timeout_graceful_shutdown=1
-    )
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
-    await until(lambda: server.started, "the server starts")
-    url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    _, key = await app.state.front.members.add("ada", Role.ADULT)
-    await asyncio.wait_for(app.state.front.replies.subscription.connected.wait(), LIMIT_S)
-    headers = {"Authorization": f"Bearer {key}"}
-    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=LIMIT_S, trust_env=False) as client:
-        yield Served(app, url, key, client)
-    server.should_exit = True
-    await serving
+    async with serving(settings, profile) as (app, url):
+        _, key = await app.state.front.members.add("ada", Role.ADULT)
+        headers = {"Authorization": f"Bearer {key}"}
+        async with httpx.AsyncClient(base_url=url, headers=headers, timeout=LIMIT_S, trust_env=False) as client:
+            yield Served(app, url, key, client)
 
 
 @pytest.fixture

@@ -3,21 +3,26 @@
 import asyncio
 import base64
 import json
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+import uvicorn
 from fastapi import FastAPI
 from redis.asyncio import Redis
 
+from api.__main__ import server_config
+from api.app import create_app
 from api.front import Front
 from familyai import keys
 from familyai.broker import BROKER_ERRORS
+from familyai.catalogue import Profile
 from familyai.frame import Body, End, Frame, Start, encode_frames
 from familyai.jobs import Claim, JobStore
 from familyai.registry import HEARTBEAT_INTERVAL_S, WorkerRegistry
+from familyai.settings import Settings
 
 LIMIT_S = 20.0
 SSE = ((b"content-type", b"text/event-stream; charset=utf-8"),)
@@ -115,6 +120,21 @@ class Served:
     async def chat(self, path: str = "/v1/chat/completions", **body: Any) -> httpx.Response:
         least = MESSAGE if path.startswith("/v1/messages") else {"model": "auto"}
         return await self.client.post(path, json=least | body)
+
+
+@asynccontextmanager
+async def serving(settings: Settings, profile: Profile) -> AsyncIterator[tuple[FastAPI, str]]:
+    """A front with the product's own server, on a port of its own, and where it is."""
+    app = create_app(settings, profile)
+    config = server_config(app, settings, profile)
+    config.port, config.timeout_graceful_shutdown = 0, 1
+    server = uvicorn.Server(config)
+    running = asyncio.create_task(server.serve())
+    await until(lambda: server.started, "the server starts")
+    await asyncio.wait_for(app.state.front.replies.subscription.connected.wait(), LIMIT_S)
+    yield app, f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    await running
 
 
 async def until(condition: Callable[[], bool | Awaitable[bool]], what: str, limit_s: float = LIMIT_S) -> None:

@@ -1,0 +1,135 @@
+"""For whom a trusted key speaks: which headers count, and which tokens."""
+
+import base64
+import json
+import time
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from starlette.datastructures import Headers
+
+from api.forwarded import TOKEN, Person, person
+from familyai.errors import BadRequest, Unauthorized
+
+SECRET = "a secret of thirty-two bytes or more"
+PLAIN = {"x-openwebui-user-id": "u-9", "x-openwebui-user-name": "Mallory", "x-openwebui-user-role": "admin"}
+
+
+def claims(**other: Any) -> dict[str, Any]:
+    """As Open WebUI 0.12.4 mints them; None leaves one out."""
+    now = int(time.time())
+    ordinary = {"sub": "u-1", "email": "leo@home", "name": "Leo", "role": "admin", "iss": "open-webui"}
+    made = {**ordinary, "iat": now, "exp": now + 300, **other}
+    return {name: value for name, value in made.items() if value is not None}
+
+
+def token(secret: Any = SECRET, algorithm: str = "HS256", **other: Any) -> str:
+    return jwt.encode(claims(**other), secret, algorithm=algorithm)
+
+
+def unsigned(header: dict[str, Any], payload: Any, signature: str = "") -> str:
+    parts = (base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in (header, payload))
+    return ".".join((*parts, signature))
+
+
+def of_token(text: str) -> Headers:
+    return Headers({TOKEN: text, **PLAIN})
+
+
+def test_a_signed_user() -> None:
+    assert person(of_token(token()), SECRET) == Person("u-1", "Leo")
+
+
+def test_clocks_may_differ_a_little() -> None:
+    assert person(of_token(token(exp=int(time.time()) - 2, iat=int(time.time()) + 3)), SECRET) == Person("u-1", "Leo")
+
+
+@pytest.mark.parametrize("name", [None, 7, ["Leo"]])
+def test_a_name_is_not_needed(name: Any) -> None:
+    assert person(of_token(token(name=name)), SECRET) == Person("u-1", "")
+
+
+WRONG = {
+    "wrong secret": token(secret=SECRET + "!"),
+    "no secret": unsigned({"alg": "none", "typ": "JWT"}, claims()),
+    "algorithm in capitals": unsigned({"alg": "NONE"}, claims()),
+    "unsigned HS256": unsigned({"alg": "HS256"}, claims()),
+    "HS512": token(secret=SECRET * 2, algorithm="HS512"),
+    "RS256": token(rsa.generate_private_key(65537, 2048), "RS256"),
+    "wrong issuer": token(iss="closed-webui"),
+    "a list of issuers": unsigned({"alg": "HS256"}, claims(iss=["open-webui"])),
+    "no issuer": token(iss=None),
+    "no expiry": token(exp=None),
+    "expiry is no number": token(exp="soon"),
+    "no user": token(sub=None),
+    "empty user": token(sub=""),
+    "blank user": token(sub=" "),
+    "user is a number": unsigned({"alg": "HS256"}, claims(sub=1)),
+    "not yet": token(nbf=int(time.time()) + 100),
+    "issued in the future": token(iat=int(time.time()) + 100),
+    "for somebody else": token(aud="another-service"),
+    "empty": "",
+    "two parts": "a.b",
+    "no token": "x" * 500,
+    "no ASCII": "é.é.é",
+    "nested": base64.urlsafe_b64encode(b'{"a":' + b"[" * 4000).decode() + ".e30.",
+}
+
+
+@pytest.mark.parametrize("text", WRONG.values(), ids=WRONG.keys())
+def test_a_token_that_is_not_right(text: str) -> None:
+    headers = Headers(raw=[(TOKEN.encode(), text.encode("latin-1"))])
+    with pytest.raises(Unauthorized) as raised:
+        person(headers, SECRET)
+    assert raised.value.code == "invalid_user_token"
+
+
+@pytest.mark.parametrize("subject", [1, ["u-1"], {"id": "u-1"}, True])
+def test_a_signed_user_who_is_no_text(subject: Any) -> None:
+    signed = jwt.api_jws.encode(json.dumps(claims(sub=subject)).encode(), SECRET, "HS256")
+    with pytest.raises(Unauthorized):
+        person(of_token(signed), SECRET)
+
+
+def test_a_token_that_has_expired() -> None:
+    with pytest.raises(Unauthorized) as raised:
+        person(of_token(token(exp=int(time.time()) - 60)), SECRET)
+    assert raised.value.code == "expired_user_token"
+
+
+def test_with_a_secret_plain_headers_mean_nothing() -> None:
+    """Open WebUI falls back to them when it cannot sign."""
+    assert person(Headers(PLAIN), SECRET) is None
+
+
+def test_without_a_secret_plain_headers_say_who() -> None:
+    headers = Headers({"X-OpenWebUI-User-Id": "u-1", "X-OPENWEBUI-USER-NAME": "J%C3%BCrgen M"})
+    assert person(headers, "") == Person("u-1", "Jürgen M")
+    assert person(Headers({"x-openwebui-user-id": "u-1"}), "") == Person("u-1", "")
+
+
+def test_a_name_that_is_no_text_is_still_somebody() -> None:
+    assert person(Headers({"x-openwebui-user-id": "u-1", "x-openwebui-user-name": "%FF%"}), "") == Person("u-1", "�%")
+
+
+@pytest.mark.parametrize("headers", [{}, {"x-openwebui-user-name": "Leo", "x-openwebui-user-email": "leo@home"}])
+def test_without_an_id_nobody_is_meant(headers: dict[str, str]) -> None:
+    assert person(Headers(headers), "") is None
+
+
+def test_without_a_secret_a_token_means_nothing() -> None:
+    assert person(Headers({TOKEN: token()}), "") is None
+
+
+@pytest.mark.parametrize(
+    ("secret", "name", "value"),
+    [(SECRET, TOKEN, token()), ("", "x-openwebui-user-id", "u-1"), ("", "x-openwebui-user-name", "Leo")],
+)
+def test_a_header_that_comes_twice(secret: str, name: str, value: str) -> None:
+    pairs = [(b"x-openwebui-user-id", b"u-1")] if name.endswith("name") else []
+    pairs += [(name.encode(), value.encode()), (name.encode(), value.encode())]
+    with pytest.raises(BadRequest) as raised:
+        person(Headers(raw=pairs), secret)
+    assert raised.value.code == "ambiguous_user"
