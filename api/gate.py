@@ -1,6 +1,6 @@
 """The gate before the line: whether a member's limits let a request in, and when they would.
 
-1. The model is one of theirs, and it is one of their hours: `check_member`, pure, before anything else is looked at.
+1. The model is one of theirs, and it is one of their hours: `check_model` and `check_hours`, pure.
 2. Not more of theirs wait than may. That reserves: whoever comes after counts this request too.
 3. Requests per minute, tokens per minute and per day: what was used, what is held back for those that came before, and
    this one are together no more than the limit. What alone is more than a limit enters when nothing else counts.
@@ -112,12 +112,6 @@ class Gate:
         return (await self._windows.level(window, member)).plus(before.tokens).fits_in_s(job.tokens, most)
 
 
-def check_member(allowance: Allowance, target: Target, now: datetime) -> None:
-    """`now`: local time, with its zone. Raises Forbidden."""
-    check_model(allowance, target)
-    check_hours(allowance, now)
-
-
 def may_use(allowance: Allowance, target: Target) -> bool:
     """A model is theirs by the name they ask for, or by the queue that serves it."""
     return allowance.models is None or target.queue in allowance.models or target.physical in allowance.models
@@ -133,7 +127,7 @@ def check_model(allowance: Allowance, target: Target) -> None:
 
 
 def check_hours(allowance: Allowance, now: datetime) -> None:
-    """Raises Forbidden that says when they may ask again."""
+    """`now`: local time, with its zone. Raises Forbidden that says when they may ask again."""
     if allowance.hours is None or may_ask_at(allowance.hours, now.time()):
         return
     opens = opens_at(allowance.hours, now)

@@ -24,7 +24,6 @@ local id, state, width, tokens, cap, strict, records, lost_after, kept = unpack(
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
 local own = redis.call('HGET', in_flight, id)
-local own_at = own and tonumber(own:match('%S+$')) or math.huge
 
 local function is_lost(other, at)
   if now - at < tonumber(lost_after) then return false end
@@ -33,30 +32,44 @@ local function is_lost(other, at)
   return not ended or now - ended >= tonumber(lost_after)
 end
 
--- Widths that wait as this job does and tokens held back, of the jobs that came before it.
-local function count(drops)
-  local waiting, held, entries = 0, 0, redis.call('HGETALL', in_flight)
-  for i = 1, #entries, 2 do
-    local other, kind, wide, many, at = entries[i], entries[i + 1]:match('^(%l) (%d+) (%d+) (%d+%.?%d*)$')
-    if other == id or not at then
-      -- not before it, or of another version
-    elseif drops and is_lost(other, tonumber(at)) then
-      redis.call('HDEL', in_flight, other)
-    elseif tonumber(at) <= own_at then
-      held = held + many
-      if kind == state then waiting = waiting + wide end
-    end
-  end
-  return waiting, held
+-- Widths that wait as this job does and tokens held back, of the jobs that came before it: those that are there when it
+-- comes, and when it is counted again those that are no younger. Entries of another version do not count.
+local waiting, held
+local function add(entry)
+  local kind, wide, many = entry:match('^(%l) (%d+) (%d+)')
+  held = held + (many or 0)
+  if kind == state then waiting = waiting + wide end
 end
 
-local function is_full(waiting)
+local function at(entry)
+  return tonumber(entry:match('%d+%.?%d*$')) or 0
+end
+
+local function count()
+  waiting, held = 0, 0
+  for _, entry in ipairs(redis.call('HVALS', in_flight)) do add(entry) end
+end
+
+local function count_strictly()
+  waiting, held = 0, 0
+  local entries, own_at = redis.call('HGETALL', in_flight), own and at(own) or math.huge
+  for i = 1, #entries, 2 do
+    local other, entry = entries[i], entries[i + 1]
+    if is_lost(other, at(entry)) and other ~= id then
+      redis.call('HDEL', in_flight, other)
+    elseif at(entry) <= own_at and other ~= id then
+      add(entry)
+    end
+  end
+end
+
+local function is_full()
   return not own and tonumber(cap) > 0 and waiting > 0 and waiting + width > tonumber(cap)
 end
 
-local waiting, held = count(strict == '1')
-if is_full(waiting) and strict ~= '1' then waiting, held = count(true) end
-if is_full(waiting) then return {0, waiting, held} end
+if own or strict == '1' then count_strictly() else count() end
+if is_full() then count_strictly() end
+if is_full() then return {0, waiting, held} end
 if not own then
   redis.call('HSET', in_flight, id, state .. ' ' .. width .. ' ' .. tokens .. ' ' .. string.format('%.6f', now))
   redis.call('EXPIRE', in_flight, kept)

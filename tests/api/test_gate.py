@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from api.gate import Gate, check_hours, check_member, check_model, opens_at
+from api.gate import Gate, check_hours, check_model, opens_at
 from familyai import keys
 from familyai.allowance import Allowance, Role, may_ask_at
 from familyai.broker import BROKER_ERRORS, connect
@@ -385,7 +385,7 @@ def test_their_hours_begin_and_end_to_the_moment(clock: str) -> None:
 )
 def test_outside_their_hours_it_says_when_they_can_ask_again(clock: str, words: str, seconds: float) -> None:
     with pytest.raises(Forbidden) as raised:
-        check_member(Allowance(hours="07:00-20:30"), target("chat"), at(clock))
+        check_hours(Allowance(hours="07:00-20:30"), at(clock))
     assert raised.value.code == "outside_hours"
     assert raised.value.message == f"It is not your time now. You can ask again {words}."
     assert raised.value.retry_after_s == seconds
