@@ -4,7 +4,7 @@ import logging
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Path
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from api.auth import CurrentAdmin
 from api.body import RawBody, parse
@@ -23,9 +23,13 @@ router = APIRouter(prefix="/v1/admin/members", tags=["members"], responses=refus
 Name = Annotated[str, Path(description="The member's name, in any case.", examples=["Leo"])]
 
 
-def _limit(name: str, example: Any) -> Any:
+AnyRole = Annotated[Role, Field(strict=False), WithJsonSchema({"type": "string", "enum": list(Role)})]
+"""Whole, where pydantic would only refer to it."""
+
+
+def _limit(name: str, example: Any, null: str = "; null: no limit") -> Any:
     words = Allowance.model_fields[name].description
-    return Field(None, description=f"{words} Left out: the role's; null: no limit.", examples=[example])
+    return Field(None, description=f"{words} Left out: the role's{null}.", examples=[example])
 
 
 class _Limits(BaseModel):
@@ -33,13 +37,13 @@ class _Limits(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    weight: float | None = _limit("weight", 2)
+    weight: float = _limit("weight", 2, null="")
     models: list[str] | None = _limit("models", ["chat-fast", "asr"])
     requests_per_minute: int | None = _limit("requests_per_minute", 20)
     tokens_per_minute: int | None = _limit("tokens_per_minute", 20_000)
     tokens_per_day: int | None = _limit("tokens_per_day", 200_000)
     running: int | None = _limit("running", 1)
-    waiting: int | None = _limit("waiting", 5)
+    waiting: int = _limit("waiting", 5, null="")
     hours: str | None = _limit("hours", "07:00-20:30")
 
     def own(self) -> dict[str, Any]:
@@ -49,7 +53,7 @@ class _Limits(BaseModel):
 
 class NewMember(_Limits):
     name: str = Field(description="Unique, whatever its case.", examples=["Leo"])
-    role: Role = Field(strict=False, description="Whose limits count where the member has none.", examples=["child"])
+    role: AnyRole = Field(description="Whose limits count where the member has none.", examples=["child"])
     trusted: bool = Field(False, description="Whether the key speaks for users of a chat UI. Not for admins.")
     user: str | None = Field(None, description="The id of the user of Open WebUI who this is.", examples=[None])
 
@@ -57,7 +61,7 @@ class NewMember(_Limits):
 class MemberPatch(_Limits):
     """What is left out stays as it is."""
 
-    role: Role | None = Field(None, strict=False, description="Admins, adults and children differ by their limits.")
+    role: AnyRole | None = Field(None, description="Admins, adults and children differ by their limits.")
     trusted: bool | None = Field(None, description="Whether the key speaks for users of a chat UI.")
     user: str | None = Field(None, description="The id of the user of Open WebUI who this is; null: nobody.")
     reset: list[str] = Field([], description="Limits that are the role's again.", examples=[["tokens_per_day"]])

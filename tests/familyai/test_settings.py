@@ -64,6 +64,8 @@ def test_an_empty_home_is_not_the_folder_one_stands_in(monkeypatch: pytest.Monke
         ("FAMILYAI_PORT", "http", "should be a whole number"),
         ("FAMILYAI_PORT", "0", "should be 1 or more"),
         ("FAMILYAI_WORKER_PORT", "70000", "should be 65535 or less"),
+        ("FAMILYAI_TRUSTED_PROXIES", "proxy.home", "'proxy.home' does not appear to be an IPv4 or IPv6 network"),
+        ("FAMILYAI_TRUSTED_PROXIES", "192.0.2.1/8", "192.0.2.1/8 has host bits set"),
     ],
 )
 def test_a_wrong_variable_is_named_with_its_value(
@@ -78,6 +80,22 @@ def test_a_wrong_variable_is_named_with_its_value(
 def test_a_wrong_secret_is_named_without_its_value(name: str) -> None:
     with pytest.raises(ConfigurationError, match=f"^FAMILYAI_{name.upper()}: (?!.*1234)"):
         _named_mistakes(lambda: Settings(**{name: 1234}))
+
+
+def test_a_secret_that_anybody_could_guess_is_refused_without_being_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAMILYAI_OPENWEBUI_JWT_SECRET", "hunter2" * 4)
+    with pytest.raises(ConfigurationError) as raised:
+        load_settings()
+    assert str(raised.value) == "FAMILYAI_OPENWEBUI_JWT_SECRET: should have 32 bytes or more"
+    monkeypatch.setenv("FAMILYAI_OPENWEBUI_JWT_SECRET", "ü" * 16)
+    assert load_settings().openwebui_jwt_secret.get_secret_value() == "ü" * 16
+
+
+def test_proxies_are_networks_also_as_ipv6_sees_them() -> None:
+    assert Settings().proxies == []
+    settings = Settings(trusted_proxies="192.0.2.1, 10.0.0.0/8,2001:db8::/32,")
+    assert settings.proxies[:3] == ["192.0.2.1/32", "10.0.0.0/8", "2001:db8::/32"]
+    assert settings.proxies[3:] == ["::ffff:192.0.2.1/128", "::ffff:10.0.0.0/104"]
 
 
 @pytest.mark.parametrize("show", [repr, str, lambda settings: settings.model_dump_json()])

@@ -9,9 +9,10 @@ from redis.asyncio import Redis
 from typer.testing import CliRunner
 
 from familyai import __version__
-from familyai.allowance import Role
+from familyai.allowance import Allowance, Role, Roles
 from familyai.catalogue import Profile
 from familyai.cli import member
+from familyai.cli.limits import option
 from familyai.cli.main import app, main
 from familyai.members import Change, MemberStore
 from tests.support import free_port
@@ -172,6 +173,15 @@ def test_what_a_parent_sets(
     assert "tokens per day none" in listed
     assert "u-[1]" in listed
     assert "user" not in familyai("link", "leo", "none")[1]
+
+
+def test_the_page_for_parents_lists_every_limit_and_the_roles_own() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "members.md").read_text(encoding="utf-8")
+    assert all(f"`{option(name)}`" in page for name in Allowance.model_fields)
+    child = Roles().child
+    assert f"| any | any | {child.requests_per_minute} |" in page
+    assert f"| any | any | {child.tokens_per_minute:,}, {child.tokens_per_day:,} |" in page
+    assert f"| {child.running}, {child.waiting} |" in page
 
 
 @pytest.mark.parametrize(
