@@ -117,6 +117,7 @@ class Host:
         blobs = BlobStore(self._settings.blobs, limits.disk_reserve_gb)
         accounts = Accounts(model, Windows(redis), UsageStore(redis, limits.usage_days))
         fairness = Fairness(self.queue, self.turns, service, Waker(redis, self.worker, self.turns))
+        self.turns.learn(await service.exchange(self.queue, {}))
         count = await service.lane_count(self._profile.fairness.lanes)
         self.lanes = [lane.name for lane in lanes(self.queue, count)]
         self._registry = WorkerRegistry(redis)

@@ -71,7 +71,7 @@ class Household:
 
     async def _ask(self, number: int, words: int, lasts_s: float, fields: dict[str, Any]) -> Job:
         width = fields.get("width", 1)
-        echo = {"tokens_per_s": words / lasts_s, "delay_s": lasts_s / words}
+        echo = {"tokens_per_s": (words - 1) / lasts_s}
         message = {"role": "user", "content": " ".join(["word"] * words)}
         body = {"model": "familyai/echo", "messages": [message], "stream": True, "n": width, "echo": echo}
         about = {"queue": "chat-fast", "lane_number": number, "member": f"member-{number}"}
@@ -184,6 +184,17 @@ async def test_two_workers_are_about_as_fair_as_one(household: Household) -> Non
             assert abs(numbers[:count].count(ADA) - numbers[:count].count(BEN)) <= 4  # 2 slots, 1 for each worker
 
 
+async def test_what_other_workers_charged_counts_from_the_first_job_on(household: Household, redis: Redis) -> None:
+    household.open(slots=1, reserve_slots=0)
+    asked = await household.ask(ADA, 12) + await household.ask(BEN, 12)
+    await redis.zadd(keys.service("chat-fast"), {asked[0].lane: 6 * asked[0].cost})
+    household.worker()
+    await household.answered(asked)
+    order = await household.numbers(asked)
+    assert order[:6] == [BEN] * 6
+    assert order[6:8].count(BEN) == 1
+
+
 async def test_interactive_before_background_before_batch(household: Household) -> None:
     household.open(slots=1, reserve_slots=0, background_share=0, batch_share=0)
     asked = [job for priority in reversed(Priority) for job in await household.ask(ADA, 5, priority=priority)]
@@ -285,6 +296,24 @@ async def test_a_wide_job_is_begun_in_its_turn(household: Household) -> None:
     order = await household.begun([*flood, wide])
     assert between(order, wide.created_at_s, wide.lane) <= 8  # as many as ran or were taken already
     assert len(order) == 41
+
+
+async def test_a_wide_job_is_put_back_once_and_then_left_until_it_has_room(household: Household, redis: Redis) -> None:
+    household.open(slots=4, reserve_slots=0)
+    household.worker()
+    (blocking,) = await household.ask(2, lasts_s=1000)
+    await until(lambda: _are_running(household, 1), "somebody runs")
+    await redis.config_resetstat()
+    (wide,) = await household.ask(BEN, width=4)
+    await until(lambda: _was_put_back(redis), "it was put back")
+    await household.ask(ADA, 3)
+    await household.jobs.cancel(blocking.id)
+    await household.answered([wide])
+    assert (await redis.info("commandstats"))["cmdstat_rpush"]["calls"] == 1
+
+
+async def _was_put_back(redis: Redis) -> bool:
+    return "cmdstat_rpush" in await redis.info("commandstats")
 
 
 async def test_wide_jobs_and_narrow_ones_are_served_alike(household: Household) -> None:
