@@ -13,7 +13,7 @@ from starlette.datastructures import Headers
 from api.forwarded import TOKEN, Person, person
 from familyai.errors import BadRequest, Unauthorized
 
-SECRET = "a secret of thirty-two bytes or more"
+SECRET = "a secret that is long enough for any algorithm of the family, HS512 too"
 PLAIN = {"x-openwebui-user-id": "u-9", "x-openwebui-user-name": "Mallory", "x-openwebui-user-role": "admin"}
 
 
@@ -32,6 +32,11 @@ def token(secret: Any = SECRET, algorithm: str = "HS256", **other: Any) -> str:
 def unsigned(header: dict[str, Any], payload: Any, signature: str = "") -> str:
     parts = (base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in (header, payload))
     return ".".join((*parts, signature))
+
+
+def signed(payload: Any) -> str:
+    """Whatever it says."""
+    return jwt.api_jws.encode(json.dumps(payload).encode(), SECRET, "HS256")
 
 
 def of_token(text: str) -> Headers:
@@ -56,17 +61,20 @@ WRONG = {
     "no secret": unsigned({"alg": "none", "typ": "JWT"}, claims()),
     "algorithm in capitals": unsigned({"alg": "NONE"}, claims()),
     "unsigned HS256": unsigned({"alg": "HS256"}, claims()),
-    "HS512": token(secret=SECRET * 2, algorithm="HS512"),
+    "HS512": token(algorithm="HS512"),
     "RS256": token(rsa.generate_private_key(65537, 2048), "RS256"),
     "wrong issuer": token(iss="closed-webui"),
-    "a list of issuers": unsigned({"alg": "HS256"}, claims(iss=["open-webui"])),
+    "a list of issuers": signed(claims(iss=["open-webui"])),
+    "no claims": signed(["u-1"]),
     "no issuer": token(iss=None),
     "no expiry": token(exp=None),
     "expiry is no number": token(exp="soon"),
     "no user": token(sub=None),
     "empty user": token(sub=""),
     "blank user": token(sub=" "),
-    "user is a number": unsigned({"alg": "HS256"}, claims(sub=1)),
+    "user is a number": signed(claims(sub=1)),
+    "user is a list": signed(claims(sub=["u-1"])),
+    "user is true": signed(claims(sub=True)),
     "not yet": token(nbf=int(time.time()) + 100),
     "issued in the future": token(iat=int(time.time()) + 100),
     "for somebody else": token(aud="another-service"),
@@ -84,13 +92,6 @@ def test_a_token_that_is_not_right(text: str) -> None:
     with pytest.raises(Unauthorized) as raised:
         person(headers, SECRET)
     assert raised.value.code == "invalid_user_token"
-
-
-@pytest.mark.parametrize("subject", [1, ["u-1"], {"id": "u-1"}, True])
-def test_a_signed_user_who_is_no_text(subject: Any) -> None:
-    signed = jwt.api_jws.encode(json.dumps(claims(sub=subject)).encode(), SECRET, "HS256")
-    with pytest.raises(Unauthorized):
-        person(of_token(signed), SECRET)
 
 
 def test_a_token_that_has_expired() -> None:
