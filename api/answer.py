@@ -1,16 +1,30 @@
-"""Frames in, ASGI messages out. Pure: what was sent so far decides what can still be said."""
+"""Frames in, ASGI messages out. Pure: what was sent so far decides what can still be said.
+
+A stream whose job waits may be opened before the engine has said anything. From then on there are only events: what the
+engine refuses it with becomes one, too.
+"""
+
+import math
 
 from starlette.types import Message
 
-from api.failures import Dialect, event
+from api.failures import Dialect, event, refused
 from familyai.errors import FamilyAIError, RequestError
 from familyai.frame import Body, End, Frame, Start
 from familyai.job import Job
+from familyai.line import Place
 
+LARGEST_REFUSAL_BYTES = 64_000
 _HOP_BY_HOP = frozenset(
     {b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"te", b"trailer"}
     | {b"transfer-encoding", b"upgrade"}
 )
+_EVENT_STREAM = b"text/event-stream"
+_OPENED = [
+    (b"content-type", _EVENT_STREAM + b"; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),  # nginx would keep comments until there are enough of them
+]
 
 
 class AnswerBroken(FamilyAIError):
@@ -18,25 +32,40 @@ class AnswerBroken(FamilyAIError):
 
 
 class Answer:
-    """One job's answer, as far as the client has it."""
+    """One job's answer, as far as the client has it. `is_stream`: events were asked for, so it may be opened early.
 
-    def __init__(self, job: Job, queue: str, dialect: Dialect) -> None:
+    `place`: where the job stood in its line, for the headers.
+    """
+
+    def __init__(self, job: Job, queue: str, dialect: Dialect, *, is_stream: bool = False) -> None:
         self.status: int | None = None
         self.ended = False
+        self.is_stream = is_stream
+        self.place: Place | None = None
         self._job_id, self._model = job.id, job.model
         self._queue = queue
         self._dialect = dialect
         self._is_event_stream = False
+        self._refusal: _Refusal | None = None
         self._events = 0
         self._tail = b"\n\n"
 
+    def open(self) -> Message:
+        """The beginning of an event stream that says nothing yet. Before any frames."""
+        self.status, self._is_event_stream = 200, True
+        return {"type": "http.response.start", "status": 200, "headers": _OPENED + self._about()}
+
+    def comment(self, words: bytes) -> Message:
+        """Between events, in a stream that was opened."""
+        return _body(words, more=True)
+
     def messages(self, frames: list[Frame]) -> list[Message]:
         """The engine's bytes as they are; all that are here in one piece."""
-        messages: list[Message] = []
-        if isinstance(frames[0], Start):
-            messages.append(self._start(frames[0]))
+        messages = self._start(frames[0]) if isinstance(frames[0], Start) else []
         body = b"".join(frame.data for frame in frames if isinstance(frame, Body))
         self.ended = isinstance(frames[-1], End)
+        if self._refusal is not None:
+            return self._refused(self._refusal, body)
         if body or self.ended:
             self._remember(body)
             messages.append(_body(body, more=not self.ended))
@@ -53,27 +82,51 @@ class Answer:
         gap = b"" if self._tail.endswith((b"\n\n", b"\r\n\r\n")) else b"\n\n"
         return [_body(gap + event(error, self._dialect, self._events), more=False)]
 
-    def _start(self, start: Start) -> Message:
-        self.status = start.status
+    def _start(self, start: Start) -> list[Message]:
         headers = [(name.lower(), value) for name, value in start.headers if name.lower() not in _HOP_BY_HOP]
-        self._is_event_stream = dict(headers).get(b"content-type", b"").startswith(b"text/event-stream")
-        if self._is_event_stream:  # it may yet grow an error event
+        streams = dict(headers).get(b"content-type", b"").startswith(_EVENT_STREAM)
+        if self.status is not None:  # it was opened
+            self._refusal = None if start.status == 200 and streams else _Refusal(start.status)
+            return []
+        self.status, self._is_event_stream = start.status, streams
+        if streams:  # it may yet grow an error event
             headers = [(name, value) for name, value in headers if name != b"content-length"]
-        return {"type": "http.response.start", "status": start.status, "headers": headers + self._about(start)}
+        waited = (b"x-familyai-queue-wait-ms", b"%d" % round(start.queue_wait_s * 1000))
+        headers += [*self._about(), waited]
+        return [{"type": "http.response.start", "status": start.status, "headers": headers}]
 
-    def _about(self, start: Start) -> list[tuple[bytes, bytes]]:
-        return [
+    def _about(self) -> list[tuple[bytes, bytes]]:
+        about = [
             (b"x-familyai-job-id", self._job_id.encode()),
             (b"x-familyai-model", self._model.encode()),
             (b"x-familyai-queue", self._queue.encode()),
-            (b"x-familyai-queue-wait-ms", b"%d" % round(start.queue_wait_s * 1000)),
         ]
+        if self.place is not None:
+            about.append((b"x-familyai-queue-position", b"%d" % self.place.position))
+        if self.place is not None and self.place.eta_s is not None:
+            about.append((b"x-familyai-queue-eta-s", b"%d" % math.ceil(self.place.eta_s)))
+        return about
+
+    def _refused(self, refusal: "_Refusal", body: bytes) -> list[Message]:
+        refusal.add(body)
+        return self.failure(refused(refusal.status, bytes(refusal.body))) if self.ended else []
 
     def _remember(self, body: bytes) -> None:
         if self._is_event_stream:
             half_an_end = b"\n" if self._tail.endswith(b"\n") and not self._tail.endswith(b"\n\n") else b""
             self._events += (half_an_end + body).count(b"\n\n")
             self._tail = (self._tail + body[-4:])[-4:]
+
+
+class _Refusal:
+    """What the engine says instead of a stream, kept until it is whole; of something very long its beginning."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+        self.body = bytearray()
+
+    def add(self, data: bytes) -> None:
+        self.body += data[: LARGEST_REFUSAL_BYTES - len(self.body)]
 
 
 def _body(data: bytes, more: bool) -> Message:

@@ -5,7 +5,21 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from api import admin, audio, auth, batches, files, generate, handlers, health, models, transcriptions, usage
+from api import (
+    admin,
+    audio,
+    auth,
+    batches,
+    files,
+    generate,
+    handlers,
+    health,
+    jobs,
+    models,
+    queue,
+    transcriptions,
+    usage,
+)
 from api.front import build_front
 from api.metrics import Measured
 from api.voices import Voices
@@ -46,6 +60,6 @@ def create_app(settings: Settings, profile: Profile) -> FastAPI:
     auth.install(app, settings)
     app.add_middleware(Measured, metrics=front.metrics)
     handlers.install(app)
-    for module in (generate, audio, files, batches, transcriptions, models, usage, admin, health):
+    for module in (generate, audio, files, batches, transcriptions, models, jobs, queue, usage, admin, health):
         app.include_router(module.router)
     return app

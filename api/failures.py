@@ -16,6 +16,7 @@ _ANTHROPIC_TYPES = {
     429: "rate_limit_error",
     503: "overloaded_error",
 }
+_OPENAI_TYPES = dict.fromkeys((400, 404, 413, 422), "invalid_request_error")
 
 
 class Dialect(Enum):
@@ -48,6 +49,30 @@ def event(error: RequestError, dialect: Dialect, events_sent: int) -> bytes:
             return b"data: " + orjson.dumps(error.envelope()) + b"\n\n"
 
 
+def refused(status: int, body: bytes) -> RequestError:
+    """An engine's own refusal, for a stream that cannot show its status any more: what its error object says.
+
+    Engines speak OpenAI's envelope, with or without its outer `error`, or Anthropic's.
+    """
+    told = _error_object(body)
+    message = told.get("message")
+    fallback = "the engine refused the request" if status >= 400 else "the engine's answer is no event stream"
+    error = RequestError(message if isinstance(message, str) else f"{fallback} (status {status})")
+    error.status = status if status >= 400 else 500
+    error.type = told["type"] if isinstance(told.get("type"), str) else _OPENAI_TYPES.get(status, error.type)
+    error.code, error.param = told.get("code"), told.get("param")
+    return error
+
+
+def _error_object(body: bytes) -> dict[str, Any]:
+    try:
+        told = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    inner = told.get("error", told) if isinstance(told, dict) else None
+    return inner if isinstance(inner, dict) else {}
+
+
 def _anthropic(error: RequestError) -> dict[str, Any]:
     kind = _ANTHROPIC_TYPES.get(error.status, "api_error")
     return {"type": "error", "error": {"type": kind, "message": error.message}}
@@ -56,7 +81,7 @@ def _anthropic(error: RequestError) -> dict[str, Any]:
 def _responses(error: RequestError, sequence_number: int) -> dict[str, Any]:
     return {
         "type": "error",
-        "code": error.code or error.type,
+        "code": str(error.code or error.type),
         "message": error.message,
         "param": error.param,
         "sequence_number": sequence_number,

@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 from redis.asyncio import Redis
 
 from api.gate import Gate
+from api.line import Lines
 from api.metrics import Metrics
 from api.replies import ReplyHub
 from api.signing import load_secret
@@ -52,7 +53,7 @@ class Front:
     withdrawals: Withdrawals
     watch: Watch
     gate: Gate
-    service: ServiceStore
+    lines: Lines
     sweeper: Sweeper
     metrics: Metrics
     webhook_secret: str = field(repr=False)
@@ -111,7 +112,7 @@ def build_front(settings: Settings, profile: Profile) -> Front:
         withdrawals=withdrawals,
         watch=Watch(replies, withdrawals, jobs, registry, limits.no_worker_wait_s),
         gate=Gate(redis, profile),
-        service=ServiceStore(redis),
+        lines=Lines(ServiceStore(redis), registry, profile),
         sweeper=Sweeper(blobs, redis, limits.record_ttl_s),
         metrics=Metrics(),
         broker_url=url,

@@ -147,10 +147,10 @@ def opens_at(hours: str, now: datetime) -> datetime:
 
 
 def _used_up(window: Window, wait_s: float) -> LimitReached:
-    return LimitReached(f"{_SAID[window]} Try again in {_in_words(wait_s)}.", code=window.name, retry_after_s=wait_s)
+    return LimitReached(f"{_SAID[window]} Try again in {in_words(wait_s)}.", code=window.name, retry_after_s=wait_s)
 
 
-def _in_words(wait_s: float) -> str:
+def in_words(wait_s: float) -> str:
     """`1 second`, `20 seconds`, `5 minutes`, `3 hours`: never less than it is."""
     for unit, length_s in (("second", 1), ("minute", 60), ("hour", 3600)):
         number = math.ceil(wait_s / length_s)

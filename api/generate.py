@@ -45,7 +45,19 @@ HEADERS = {
     "X-FamilyAI-Job-Id": {"description": "The job this request became.", "schema": {"type": "string"}},
     "X-FamilyAI-Model": {"description": "The model that answered.", "schema": {"type": "string"}},
     "X-FamilyAI-Queue": {"description": "The queue that was asked for.", "schema": {"type": "string"}},
-    "X-FamilyAI-Queue-Wait-Ms": {"description": "How long it waited.", "schema": {"type": "integer"}},
+    "X-FamilyAI-Queue-Wait-Ms": {
+        "description": "How long it waited. Not in a stream that was opened while it did.",
+        "schema": {"type": "integer"},
+    },
+    "X-FamilyAI-Queue-Position": {
+        "description": "Where it stood in its line (1: next) shortly after it joined, or when its stream was opened. "
+        "Only if it had to wait.",
+        "schema": {"type": "integer"},
+    },
+    "X-FamilyAI-Queue-Eta-S": {
+        "description": "In how many seconds its turn was expected then. Only once the model's pace was measured.",
+        "schema": {"type": "integer"},
+    },
 }
 _JSON: dict[str, Any] = {"application/json": {"schema": {"type": "object"}}}
 _JSON_OR_EVENTS = _JSON | {"text/event-stream": {"schema": {"type": "string"}}}
@@ -128,7 +140,8 @@ class Answering:
         accept = request.headers.get("accept", "*/*")
         path, body = route_path(request), parse(data)
         job, target = admitted_job(front, path, member, body, self._task, self._check, accept=accept, wishes=wishes)
-        return Relay(front, member, job, Answer(job, target.queue, dialect_of(job.path)))
+        is_stream = self._task is Task.GENERATE and body.get("stream") is True and not path.endswith("/count_tokens")
+        return Relay(front, member, job, Answer(job, target.queue, dialect_of(job.path), is_stream=is_stream))
 
 
 Generated = Annotated[Relay, Depends(Answering(Task.GENERATE))]

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable
+from contextlib import suppress
 
 from api.broker import broker_down
 from familyai import keys
@@ -64,6 +65,13 @@ class Reply:
         """What is here is not handed out any more: it is more than can be kept for a client that does not read it."""
         self._frames, self.unread_bytes = [], 0
         self.fail(Unavailable("the answer was not read as fast as it came", code="not_read"))
+
+    async def news(self, within_s: float) -> bool:
+        """Waits for frames, or a failure, so long at most; whether `frames` has any at once."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._news.wait()
+        return self._news.is_set()
 
     async def frames(self) -> list[Frame]:
         """Frames that came since the last call, waiting for one. Raises the failure when no more will come."""

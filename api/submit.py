@@ -18,7 +18,7 @@ from api.replies import Reply
 from api.standing import with_standing
 from api.storage import storage_errors
 from familyai.broker import BROKER_ERRORS
-from familyai.errors import Unavailable
+from familyai.errors import LimitReached, Unavailable
 from familyai.job import Blob, Job, new_job_id, own_blob
 from familyai.lanes import Priority
 from familyai.members import Member
@@ -141,14 +141,18 @@ async def submit(front: Front, job: Job, member: Member | None = None) -> None:
     for a member who is no more, Unavailable. A job of the front's own has no member, and no limits.
     """
     with broker_errors():
+        if _has_deadline(job):
+            front.lines.look(job.queue)  # beside the gate's own questions
+        if len(job.body) > front.profile.limits.inline_body_kb * 1000:
+            job = await _without_body(front, job)
         if job.member:
             member = member or await front.members.get(job.member)
             job = await with_standing(front, job, member)
             await front.gate.enter(member, job)
         async with _left_unless_enqueued(front, job):
-            if len(job.body) > front.profile.limits.inline_body_kb * 1000:
-                job = await _without_body(front, job)
-            await front.jobs.enqueue(job)
+            if _has_deadline(job):
+                await front.lines.let_in(job)
+            await _enqueue(front, job)
     log.info(
         "a request waits",
         extra={"action": "job.enqueued", "job": job.id, "member": job.member, "queue": job.lane, "width": job.width},
@@ -163,10 +167,22 @@ async def _left_unless_enqueued(front: Front, job: Job) -> AsyncIterator[None]:
         yield
     except BROKER_ERRORS:
         raise
-    except Exception:
+    except BaseException:  # a client that left, too
         if job.member:
             await front.gate.leave(job.member, job.id)
         raise
+
+
+def _has_deadline(job: Job) -> bool:
+    """Batch work has time."""
+    return bool(job.member) and job.priority is not Priority.BATCH
+
+
+async def _enqueue(front: Front, job: Job) -> None:
+    try:
+        await front.jobs.enqueue(job)
+    except LimitReached as error:
+        raise await front.lines.full(job.queue) from error
 
 
 async def _without_body(front: Front, job: Job) -> Job:

@@ -172,12 +172,15 @@ class JobStore:
 
     async def describe(self, job_id: str) -> Description | None:
         """None for a job that never was, has expired, or is of another version."""
-        values = await self._redis.hmget(keys.job(job_id), _FIELDS)
-        known = {name: cast(bytes, value).decode() for name, value in zip(_FIELDS, values, strict=True) if value}
-        try:
-            return msgspec.convert({"id": job_id, **known}, Description, strict=False)
-        except msgspec.ValidationError:
-            return None
+        return next(iter(await self.describe_all([job_id])), None)
+
+    async def describe_all(self, job_ids: list[str]) -> list[Description]:
+        """In the same order, those left out that are not known any more."""
+        pipe = self._redis.pipeline(transaction=False)
+        for job_id in job_ids:
+            pipe.hmget(keys.job(job_id), _FIELDS)
+        found = zip(job_ids, await pipe.execute(), strict=True)
+        return [job for job_id, values in found if (job := _description(job_id, values)) is not None]
 
     async def renew(self, job_ids: list[str]) -> list[Record]:
         """The same for jobs that are running here, whose records thereby outlive their expiry."""
@@ -214,3 +217,11 @@ class JobStore:
 def _record(state: bytes | None, worker: Any) -> Record:
     known = State(state.decode()) if state in _STATES else None
     return Record(known, worker.decode() if worker else None)
+
+
+def _description(job_id: str, values: list[bytes | None]) -> Description | None:
+    known = {name: value.decode() for name, value in zip(_FIELDS, values, strict=True) if value}
+    try:
+        return msgspec.convert({"id": job_id, **known}, Description, strict=False)
+    except msgspec.ValidationError:
+        return None

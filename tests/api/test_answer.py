@@ -1,11 +1,18 @@
+"""What can still be said of an answer, after what was sent so far."""
+
+from itertools import pairwise
 from typing import Any
 
+import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from api.answer import Answer, AnswerBroken
+from api.answer import LARGEST_REFUSAL_BYTES, Answer, AnswerBroken
 from api.failures import Dialect
 from familyai.errors import Unavailable
-from familyai.frame import Body, End, Start
+from familyai.frame import Body, End, Frame, Start
+from familyai.line import Place
 from tests.support import a_job
 
 JOB = a_job(id="job-1", queue="chat", model="org/chat")
@@ -127,3 +134,184 @@ def test_event_streams_are_known_by_their_type(value: Any) -> None:
     begun, _ = answer((b"content-type", value))
 
     assert begun.failure(LOST)
+
+
+# --- a stream that is opened while its job waits ---
+
+WAITED = b": queued position=3 eta_s=8\n\n"
+JSON = (b"content-type", b"application/json")
+TOO_LONG = {"message": "too long", "type": "BadRequestError", "param": "messages", "code": 400}
+
+
+def opened(dialect: Dialect = Dialect.OPENAI) -> Answer:
+    waiting = Answer(JOB, "chat-light", dialect, is_stream=True)
+    waiting.open()
+    assert waiting.comment(WAITED) == {"type": "http.response.body", "body": WAITED, "more_body": True}
+    return waiting
+
+
+def start(*headers: tuple[bytes, bytes], status: int = 200) -> Start:
+    return Start("job-1", 1, 0, status, headers, "worker-1", 0.0126)
+
+
+def sent(answer: Answer, *frames: Frame) -> bytes:
+    """Only bodies, the last of them last: anything else would be a second answer."""
+    messages = answer.messages(list(frames))
+    assert [message["type"] for message in messages] == ["http.response.body"] * len(messages)
+    if messages:
+        assert messages[-1]["more_body"] is not answer.ended
+    return b"".join(message["body"] for message in messages)
+
+
+def error_of(event: bytes) -> dict[str, Any]:
+    assert event.endswith(b"}\n\n")
+    assert b"[DONE]" not in event
+    told: dict[str, Any] = orjson.loads(event.removeprefix(b"event: error\n").removeprefix(b"data: "))
+    return told
+
+
+def test_an_opened_stream_says_what_it_is_and_where_it_stood() -> None:
+    waiting = Answer(JOB, "chat-light", Dialect.OPENAI, is_stream=True)
+    waiting.place = Place(3, 7.1)
+
+    message = waiting.open()
+
+    assert (message["type"], message["status"]) == ("http.response.start", 200)
+    assert dict(message["headers"]) == {
+        b"content-type": b"text/event-stream; charset=utf-8",
+        b"cache-control": b"no-cache",
+        b"x-accel-buffering": b"no",
+        b"x-familyai-job-id": b"job-1",
+        b"x-familyai-model": b"org/chat",
+        b"x-familyai-queue": b"chat-light",
+        b"x-familyai-queue-position": b"3",
+        b"x-familyai-queue-eta-s": b"8",
+    }
+
+
+def test_an_answer_that_waited_says_where_it_stood() -> None:
+    waited = Answer(JOB, "chat-light", Dialect.OPENAI)
+    waited.place = Place(2, None)
+
+    (message,) = waited.messages([start(JSON)])
+
+    headers = dict(message["headers"])
+    assert headers[b"x-familyai-queue-position"] == b"2"
+    assert b"x-familyai-queue-eta-s" not in headers
+    assert headers[b"x-familyai-queue-wait-ms"] == b"13"
+
+
+def test_the_engines_events_follow_as_they_are() -> None:
+    waiting = opened()
+
+    assert waiting.messages([start(SSE)]) == []
+    assert sent(waiting, body(b"data: 1\n")) == b"data: 1\n"
+    assert sent(waiting, body(b"\ndata: [DONE]\n\n"), End("job-1", 1, 3)) == b"\ndata: [DONE]\n\n"
+    assert waiting.ended
+
+
+def test_start_words_and_end_at_once() -> None:
+    waiting = opened()
+
+    assert sent(waiting, start(SSE), body(b"data: 1\n\n"), End("job-1", 1, 2)) == b"data: 1\n\n"
+    assert waiting.ended
+
+
+@given(cuts=st.sets(st.integers(1, 60)), together=st.booleans())
+def test_an_engines_refusal_becomes_an_event_however_it_is_cut(cuts: set[int], together: bool) -> None:
+    waiting, whole = opened(), orjson.dumps({"error": TOO_LONG})
+    edges = [0, *sorted(cut for cut in cuts if cut < len(whole)), len(whole)]
+    parts = [body(whole[a:b], seq) for seq, (a, b) in enumerate(pairwise(edges), 1)]
+    frames: list[Frame] = [start(JSON, status=400), *parts, End("job-1", 1, len(parts) + 1)]
+
+    batches = [frames] if together else [[frame] for frame in frames]
+    received = [sent(waiting, *batch) for batch in batches]
+
+    assert received[:-1] == [b""] * (len(batches) - 1)
+    assert error_of(received[-1]) == {"error": TOO_LONG}
+    assert waiting.ended
+
+
+@pytest.mark.parametrize(
+    ("dialect", "told"),
+    [
+        (Dialect.OPENAI, {"error": TOO_LONG}),
+        (Dialect.ANTHROPIC, {"type": "error", "error": {"type": "invalid_request_error", "message": "too long"}}),
+        (
+            Dialect.RESPONSES,
+            {"type": "error", "code": "400", "message": "too long", "param": "messages", "sequence_number": 0},
+        ),
+    ],
+)
+@pytest.mark.parametrize("engines", [{"error": TOO_LONG}, {"object": "error", **TOO_LONG}])
+def test_a_refusal_in_every_dialect(dialect: Dialect, told: dict[str, Any], engines: dict[str, Any]) -> None:
+    event = sent(opened(dialect), start(JSON, status=400), body(orjson.dumps(engines)), End("job-1", 1, 2))
+
+    assert error_of(event) == told
+    assert event.startswith(b"data: " if dialect is Dialect.OPENAI else b"event: error\ndata: ")
+
+
+@pytest.mark.parametrize("data", [b"", b"<html>", b"[1]", b'{"error": "no"}', b'{"error": {"message": 7}}', b"\xff"])
+def test_a_refusal_that_says_nothing(data: bytes) -> None:
+    error = error_of(sent(opened(), start(JSON, status=418), body(data), End("job-1", 1, 2)))["error"]
+
+    assert error["message"] == "the engine refused the request (status 418)"
+    assert error["type"] == "server_error"
+
+
+def test_a_body_that_is_no_event_stream_is_no_answer_either() -> None:
+    error = error_of(sent(opened(), start(JSON), body(b'{"choices": []}'), End("job-1", 1, 2)))["error"]
+
+    assert error["message"] == "the engine's answer is no event stream (status 200)"
+
+
+def test_a_redirected_event_stream_is_refused() -> None:
+    event = sent(opened(), start(SSE, status=500), body(b"data: no\n\n"), End("job-1", 1, 2))
+
+    assert error_of(event)["error"]["message"] == "the engine refused the request (status 500)"
+
+
+def test_of_an_endless_refusal_only_the_beginning_is_kept() -> None:
+    waiting, long = opened(), orjson.dumps({"error": {**TOO_LONG, "message": "x" * 3 * LARGEST_REFUSAL_BYTES}})
+    waiting.messages([start(JSON, status=400)])
+    for seq, at in enumerate(range(0, len(long), 10_000), 1):
+        assert waiting.messages([body(long[at : at + 10_000], seq)]) == []
+        assert waiting._refusal is not None
+        assert len(waiting._refusal.body) <= LARGEST_REFUSAL_BYTES
+
+    assert error_of(sent(waiting, End("job-1", 1, 99)))["error"]["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize("dialect", list(Dialect))
+def test_a_failure_while_it_waits_is_an_event(dialect: Dialect) -> None:
+    (message,) = (waiting := opened(dialect)).failure(LOST)
+
+    assert message["more_body"] is False
+    assert b"gone" in message["body"]
+    assert waiting.ended
+
+
+def test_a_failure_in_the_middle_of_a_refusal_is_the_one_event() -> None:
+    waiting = opened()
+    waiting.messages([start(JSON, status=400), body(b'{"error"')])
+
+    (message,) = waiting.failure(LOST)
+
+    assert error_of(message["body"])["error"]["code"] == "worker_lost"
+    assert message["more_body"] is False
+
+
+def test_a_failure_after_half_an_event_of_an_opened_stream() -> None:
+    waiting = opened()
+    waiting.messages([start(SSE), body(b"data: {")])
+
+    (message,) = waiting.failure(LOST)
+
+    assert message["body"].startswith(b'\n\ndata: {"error"')
+
+
+def test_comments_are_no_events() -> None:
+    waiting = opened(Dialect.RESPONSES)
+    waiting.messages([start(SSE), body(b"event: a\ndata: 1\n\n")])
+
+    assert b'"sequence_number":1' in waiting.failure(LOST)[0]["body"]
