@@ -25,10 +25,9 @@ AT_ONCE_BYTES = 4_000_000
 class Reply:
     """The frames of one job, in order and without a gap; or the reason why there are no more."""
 
-    def __init__(self, job_id: str, queue: str, lane: str = "", deadline_s: float = math.inf) -> None:
+    def __init__(self, job_id: str, queue: str, deadline_s: float = math.inf) -> None:
         self.job_id = job_id
         self.queue = queue
-        self.lane = lane
         self.deadline_s = deadline_s
         self.ended = False
         self.unread_bytes = 0
@@ -123,7 +122,7 @@ class ReplyHub:
     def open(self, job: Job) -> Reply:
         """To be opened before the job is sent, and closed whatever happens. Raises Unavailable."""
         self.check_connected()
-        reply = self._open[job.id] = Reply(job.id, job.queue, job.lane, job.deadline_s)
+        reply = self._open[job.id] = Reply(job.id, job.queue, job.deadline_s)
         return reply
 
     def close(self, reply: Reply) -> None:

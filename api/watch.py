@@ -49,12 +49,12 @@ Since = dict[Trouble, float]
 """When each of a job's troubles was first seen, of those it has now."""
 
 
-def troubles(record: Record, alive: set[str], has_message: bool) -> set[Trouble]:
-    """`alive`: the workers of the job's queue; `has_message`: whether any lies on its lane."""
+def troubles(record: Record, alive: set[str], lanes: set[str]) -> set[Trouble]:
+    """`alive`: the workers of the job's queue; `lanes`: those in which a message lies."""
     match record.state:
         case State.QUEUED:
             no_worker = set() if alive else {Trouble.NO_WORKER}
-            return {Trouble.QUEUED} | no_worker | (set() if has_message else {Trouble.MESSAGE_LOST})
+            return {Trouble.QUEUED} | no_worker | (set() if record.lane in lanes else {Trouble.MESSAGE_LOST})
         case State.RUNNING:
             return set() if record.worker in alive else {Trouble.WORKER_LOST}
         case _:
@@ -147,7 +147,7 @@ class Watch:
         records = await self._jobs.records([reply.job_id for reply in replies])
         known, self._since = self._since, {}
         for reply, record in zip(replies, records, strict=True):
-            now = troubles(record, alive[reply.queue], reply.lane in lanes)
+            now = troubles(record, alive[reply.queue], lanes)
             since = self._since[reply.job_id] = update(known.get(reply.job_id, {}), now, now_s)
             await self._mend(reply.job_id, since, now_s)
             if (failure := verdict(since, now_s, self._no_worker_wait_s, reply.deadline_s)) is not None:

@@ -1,7 +1,6 @@
 """An engine that hears what a test has written down: recordings are JSON, of which each word is a window."""
 
 import asyncio
-import base64
 import json
 import re
 from collections import Counter
@@ -9,11 +8,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from familyai import cancel, keys
+from familyai import cancel
 from familyai.blobs import BlobStore
 from familyai.broker import BROKER_ERRORS
-from familyai.job import Blob, Priority
+from familyai.job import Blob
 from familyai.jobs import Claim
+from familyai.lanes import Priority
 from tests.api.support import ScriptedWorker
 
 QUEUE = "asr"
@@ -67,11 +67,9 @@ class Asr:
 
     async def _take(self) -> Claim | None:
         """The next job; None if there is none, or it was withdrawn."""
-        popped = await self.worker.redis.brpop(keys.lanes(QUEUE), timeout=0.05)
-        if popped is None:
-            return None
-        job_id = json.loads(base64.b64decode(json.loads(popped[1])["body"]))[1]["job_id"]
-        return await self.worker.jobs.claim(job_id, QUEUE, self.worker.id)
+        delivery = await self.worker.pop(0.05)
+        claim = await self.worker.jobs.claim(delivery, QUEUE, self.worker.id) if delivery else None
+        return claim if isinstance(claim, Claim) else None
 
     async def _answer(self, claim: Claim) -> None:
         if claim.job.path == "/v1/audio/cuts":

@@ -20,11 +20,13 @@ from familyai import keys
 from familyai.broker import BROKER_ERRORS
 from familyai.catalogue import Profile
 from familyai.frame import Body, End, Frame, Start, encode_frames
-from familyai.jobs import Claim, JobStore
+from familyai.jobs import Claim, Delivery, JobStore
+from familyai.lanes import lanes
 from familyai.registry import HEARTBEAT_INTERVAL_S, WorkerRegistry
 from familyai.settings import Settings
 
 LIMIT_S = 20.0
+LANES = 8
 SSE = ((b"content-type", b"text/event-stream; charset=utf-8"),)
 JSON = ((b"content-type", b"application/json"),)
 
@@ -67,17 +69,23 @@ class ScriptedWorker:
                 await self.beat()
             await asyncio.sleep(HEARTBEAT_INTERVAL_S)
 
-    async def pop(self) -> str:
-        """The id of the next job on the queue, out of Celery's own message."""
-        popped = await self.redis.brpop(keys.lanes(self.queue), timeout=LIMIT_S)
-        assert popped is not None, "no job came"
-        body = json.loads(base64.b64decode(json.loads(popped[1])["body"]))
-        return str(body[1]["job_id"])
+    async def pop(self, limit_s: float = LIMIT_S) -> Delivery | None:
+        """The next job on the queue, out of Celery's own message."""
+        popped = await self.redis.brpop([lane.name for lane in lanes(self.queue, LANES)], timeout=limit_s)
+        if popped is None:
+            return None
+        _, about, _ = json.loads(base64.b64decode(json.loads(popped[1])["body"]))
+        return Delivery(about["job_id"], popped[0].decode(), about["member"])
 
     async def take(self) -> Claim:
-        claim = await self.jobs.claim(await self.pop(), self.queue, self.id)
-        assert claim is not None
+        claim = await self.jobs.claim(await self.next(), self.queue, self.id)
+        assert isinstance(claim, Claim)
         return claim
+
+    async def next(self) -> Delivery:
+        delivery = await self.pop()
+        assert delivery is not None, "no job came"
+        return delivery
 
     async def say(self, claim: Claim, *frames: Frame) -> None:
         await self.redis.publish(keys.reply(claim.job.front), encode_frames(frames))

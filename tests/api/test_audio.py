@@ -11,11 +11,15 @@ from typing import Any
 import httpx
 import pytest
 
+from api.submit import json_job, submit
 from familyai.blobs import BlobStore
 from familyai.catalogue import Profile
 from familyai.errors import Unavailable
 from familyai.job import Job, own_blob
+from familyai.lanes import Priority
 from familyai.settings import Settings
+from routing.estimate import Estimate
+from routing.resolve import resolve
 from tests.api.support import PROFILE, ScriptedWorker, Served, until
 
 ASR = {"model": "org/whisper", "engine": "whisper", "memory_gb": 1, "slots": 2, "tasks": ["transcribe"]}
@@ -109,7 +113,7 @@ async def test_a_client_that_leaves_takes_its_recording_along(
     served: Served, worker: ScriptedWorker, blobs: BlobStore
 ) -> None:
     asking = asyncio.create_task(served.client.post(TRANSCRIBE, files={"file": b"x" * 100_000}))
-    await listening(worker, "asr").pop()
+    await listening(worker, "asr").next()
     assert await blobs.older_than(-60) != []
     asking.cancel()
     await nothing_stays(blobs)
@@ -213,19 +217,17 @@ async def test_models_that_speak(served: Served) -> None:
 
 
 async def test_batch_work_waits_in_a_lane_of_its_own(served: Served) -> None:
-    from api.submit import json_job, submit
-    from familyai.job import Priority
-    from routing.resolve import resolve
-
-    target = resolve("tts", served.front.profile)
-    first = json_job(served.front, "/v1/audio/speech", "ada", target, {"input": "a"}, priority=Priority.BATCH)
-    second = json_job(served.front, "/v1/audio/speech", "ada", target, {"input": "b"})
+    target, sentence = resolve("tts", served.front.profile), Estimate(1, 0, 1.0, 0)
+    first, second = (
+        json_job(served.front, "/v1/audio/speech", "ada", target, {"input": "a"}, sentence, priority=priority)
+        for priority in (Priority.BATCH, Priority.INTERACTIVE)
+    )
     for job in (first, second):
         await submit(served.front, job)
-    messages = [await served.front.redis.lrange(lane, 0, -1) for lane in ("tts", "tts.batch")]
+    messages = [await served.front.redis.lrange(lane, 0, -1) for lane in ("tts.00", "tts.00.batch")]
     ids = [[_job_id(message) for message in lane] for lane in messages]
     assert ids == [[second.id], [first.id]]
-    assert await served.front.jobs.queued("tts") == 2
+    assert await served.front.jobs.lanes_with_messages("tts") == {"tts.00", "tts.00.batch"}
 
 
 def _job_id(message: bytes) -> str:

@@ -52,7 +52,7 @@ async def test_503_at_once_and_ready_by_itself(served: Served, own_broker: Broke
 
 async def test_open_answers_end_with_an_error(served: Served, own_broker: Broker, worker: ScriptedWorker) -> None:
     queued = asyncio.create_task(served.chat())
-    await worker.pop()
+    await worker.next()
     streaming = asyncio.create_task(served.chat(stream=True))
     claim = await worker.take()
     await worker.start(claim, SSE)
@@ -69,14 +69,15 @@ async def test_jobs_whose_clients_were_sent_away_do_not_run_after_the_restart(
     served: Served, own_broker: Broker, worker: ScriptedWorker
 ) -> None:
     asking = asyncio.create_task(served.chat())
-    job_id = await worker.pop()
+    delivery = await worker.next()
+    job_id = delivery.job_id
     await kept(worker.redis)
     own_broker.kill()
     assert (await asking).status_code == 503
 
     own_broker.start()
     await until(lambda: _cancelled(worker, job_id), "the job is cancelled")
-    assert await worker.jobs.claim(job_id, "chat", worker.id) is None
+    assert await worker.jobs.claim(delivery, "chat", worker.id) is None
 
 
 async def _cancelled(worker: ScriptedWorker, job_id: str) -> bool:
@@ -108,7 +109,7 @@ async def test_a_broker_that_hangs_does_not_delay_the_refusal(
     monkeypatch.setattr(served.front.jobs, "cancel", hang)
     monkeypatch.setattr("api.withdraw.LAST_TRIES_S", 0.01)
     asking = asyncio.create_task(served.chat())
-    await worker.pop()
+    await worker.next()
     served.front.replies.fail_all(Unavailable("gone", code="broker_down"))
 
     assert (await asking).status_code == 503
@@ -160,7 +161,7 @@ async def test_a_front_may_start_before_its_broker(own_broker: Broker, settings:
 async def test_a_silent_subscription_loss_is_noticed(served: Served, worker: ScriptedWorker) -> None:
     """The broker drops only the subscriber, as it does when one reads too slowly."""
     asking = asyncio.create_task(served.chat())
-    await worker.pop()
+    await worker.next()
     admin = connect(served.front.replies.subscription._url)
     await admin.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
     await admin.aclose()

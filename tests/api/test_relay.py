@@ -227,12 +227,13 @@ async def test_an_unreadable_message_harms_nobody(served: Served, worker: Script
 
 async def test_a_client_that_leaves_the_queue_is_not_served(served: Served, worker: ScriptedWorker) -> None:
     asking = asyncio.create_task(served.chat())
-    job_id = await worker.pop()
+    delivery = await worker.next()
+    job_id = delivery.job_id
     assert await state_of(worker, job_id) is State.QUEUED
     asking.cancel()
 
     await until(lambda: _is(worker, job_id, State.CANCELLED), "the job is cancelled")
-    assert await worker.jobs.claim(job_id, "chat", worker.id) is None
+    assert await worker.jobs.claim(delivery, "chat", worker.id) is None
     await until(lambda: served.front.replies.all() == [], "nothing is left of it")
 
 
@@ -301,13 +302,13 @@ class TestImpatience:
 
         assert (response.status_code, response.json()["error"]["code"]) == (503, "no_worker")
         assert int(response.headers["retry-after"]) > 0
-        assert await redis.zcard(keys.waiting("chat")) == 0
+        assert await redis.zcard(keys.waiting("chat.00")) == 0
 
     async def test_a_worker_that_never_gets_to_it(self, served: Served, worker: ScriptedWorker) -> None:
         response = await served.chat()
 
         assert (response.status_code, response.json()["error"]["code"]) == (503, "queue_timeout")
-        assert await worker.jobs.claim(await worker.pop(), "chat", worker.id) is None
+        assert await worker.jobs.claim(await worker.next(), "chat", worker.id) is None
 
     async def test_a_worker_that_dies_in_a_stream(self, served: Served, worker: ScriptedWorker) -> None:
         asking = asyncio.create_task(served.chat(stream=True))
@@ -325,7 +326,7 @@ class TestImpatience:
     async def test_an_answer_whose_end_never_comes(self, served: Served, worker: ScriptedWorker) -> None:
         asking = asyncio.create_task(served.chat())
         claim = await worker.take()
-        await worker.jobs.finish(claim.job.id, claim.attempt, State.DONE)
+        await worker.jobs.finish(claim.job, claim.attempt, State.DONE)
 
         response = await asking
         assert (response.status_code, response.json()["error"]["code"]) == (503, "reply_lost")

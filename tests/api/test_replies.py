@@ -4,6 +4,7 @@ import api.replies
 from api.replies import Reply, ReplyHub
 from familyai.errors import EngineFailed, RequestError, Unavailable
 from familyai.frame import Body, End, Failed, Frame, Start, encode_frames
+from tests.support import a_job
 
 
 def start(seq: int = 0, attempt: int = 1) -> Start:
@@ -114,7 +115,7 @@ async def test_who_is_furthest_behind_is_dropped_when_all_together_are_too_far(m
     dropped: list[str] = []
     hub = ReplyHub("redis://127.0.0.1:1/0", "front-1", on_stray=dropped.append)
     hub.subscription.connected.set()
-    quick, slow = hub.open("quick", "chat"), hub.open("slow", "chat")
+    quick, slow = hub.open(a_job(id="quick")), hub.open(a_job(id="slow"))
     hub.hear(encode_frames([Start("quick", 1, 0, 200, (), "w", 0), Body("quick", 1, 1, b"12")]))
     hub.hear(encode_frames([Start("slow", 1, 0, 200, (), "w", 0), Body("slow", 1, 1, b"1234567")]))
     assert dropped == []

@@ -50,7 +50,8 @@ async def test_a_large_body_that_nobody_runs_is_dropped(
     served: Served, worker: ScriptedWorker, settings: Settings
 ) -> None:
     asking = asyncio.create_task(served.chat(text="x" * 200_000))
-    job_id = await worker.pop()
+    delivery = await worker.next()
+    job_id = delivery.job_id
     blobs = BlobStore(settings.blobs)
     assert await blobs.get(own_blob(job_id))
     asking.cancel()

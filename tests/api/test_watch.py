@@ -1,3 +1,4 @@
+import asyncio
 import json
 from pathlib import Path
 
@@ -8,33 +9,34 @@ from api.replies import ReplyHub
 from api.watch import ENDED_S, MESSAGE_LOST_S, Since, Trouble, Watch, troubles, update, verdict
 from api.withdraw import Withdrawals
 from familyai.blobs import BlobStore
-from familyai.catalogue import Limits
 from familyai.errors import Unavailable
 from familyai.frame import End, Start
-from familyai.job import Priority
-from familyai.jobs import JobStore, Record, State
+from familyai.jobs import Claim, Delivery, JobStore, Record, State
+from familyai.lanes import Priority
 from familyai.registry import WorkerRegistry
 from tests.support import a_job
 
-LIMITS = Limits(no_worker_wait_s=30, queue_wait_s=600)
+NO_WORKER_WAIT_S, DEADLINE_S = 30, 600
+WAITS = Record(State.QUEUED, None, "q.00")
 
 
 @pytest.mark.parametrize(
-    ("record", "alive", "messages", "expected"),
+    ("record", "alive", "lanes", "expected"),
     [
-        (Record(State.QUEUED), {"w1"}, 2, {Trouble.QUEUED}),
-        (Record(State.QUEUED), {"w1"}, 0, {Trouble.QUEUED, Trouble.MESSAGE_LOST}),
-        (Record(State.QUEUED), set(), 1, {Trouble.QUEUED, Trouble.NO_WORKER}),
-        (Record(State.RUNNING, "w1"), {"w1", "w2"}, 0, set()),
-        (Record(State.RUNNING, "w1"), {"w2"}, 1, {Trouble.WORKER_LOST}),
-        (Record(State.DONE, "w1"), {"w1"}, 0, {Trouble.ENDED}),
-        (Record(State.FAILED, "w1"), {"w1"}, 0, {Trouble.ENDED}),
-        (Record(State.CANCELLED), {"w1"}, 0, {Trouble.ENDED}),
-        (Record(None), {"w1"}, 0, {Trouble.ENDED}),
+        (WAITS, {"w1"}, {"q.00", "q.01"}, {Trouble.QUEUED}),
+        (WAITS, {"w1"}, set(), {Trouble.QUEUED, Trouble.MESSAGE_LOST}),
+        (WAITS, {"w1"}, {"q.01"}, {Trouble.QUEUED, Trouble.MESSAGE_LOST}),
+        (WAITS, set(), {"q.00"}, {Trouble.QUEUED, Trouble.NO_WORKER}),
+        (Record(State.RUNNING, "w1", "q.00"), {"w1", "w2"}, set(), set()),
+        (Record(State.RUNNING, "w1", "q.00"), {"w2"}, {"q.00"}, {Trouble.WORKER_LOST}),
+        (Record(State.DONE, "w1"), {"w1"}, set(), {Trouble.ENDED}),
+        (Record(State.FAILED, "w1"), {"w1"}, set(), {Trouble.ENDED}),
+        (Record(State.CANCELLED), {"w1"}, set(), {Trouble.ENDED}),
+        (Record(None), {"w1"}, set(), {Trouble.ENDED}),
     ],
 )
-def test_what_can_be_wrong_with_a_job(record: Record, alive: set[str], messages: int, expected: set[Trouble]) -> None:
-    assert troubles(record, alive, messages) == expected
+def test_what_can_be_wrong_with_a_job(record: Record, alive: set[str], lanes: set[str], expected: set[Trouble]) -> None:
+    assert troubles(record, alive, lanes) == expected
 
 
 @pytest.mark.parametrize(
@@ -54,7 +56,7 @@ def test_what_can_be_wrong_with_a_job(record: Record, alive: set[str], messages:
     ],
 )
 def test_each_trouble_is_borne_for_its_time(since: Since, now_s: float, code: str | None) -> None:
-    failure = verdict(since, now_s, LIMITS)
+    failure = verdict(since, now_s, NO_WORKER_WAIT_S, DEADLINE_S)
 
     assert (failure.code if failure else None) == code
     assert failure is None or failure.retry_after_s
@@ -63,7 +65,7 @@ def test_each_trouble_is_borne_for_its_time(since: Since, now_s: float, code: st
 def test_a_household_may_refuse_at_the_first_look() -> None:
     since = update({}, {Trouble.QUEUED, Trouble.NO_WORKER}, 5.0)
 
-    failure = verdict(since, 5.0, Limits(no_worker_wait_s=0))
+    failure = verdict(since, 5.0, 0, DEADLINE_S)
 
     assert failure is not None
     assert failure.code == "no_worker"
@@ -93,7 +95,7 @@ def jobs(redis: Redis) -> JobStore:
 @pytest.fixture
 def watch(replies: ReplyHub, jobs: JobStore, redis: Redis, tmp_path: Path) -> Watch:
     withdrawals = Withdrawals(jobs, BlobStore(tmp_path.as_uri()), record_ttl_s=60)
-    return Watch(replies, withdrawals, jobs, WorkerRegistry(redis), LIMITS)
+    return Watch(replies, withdrawals, jobs, WorkerRegistry(redis), NO_WORKER_WAIT_S)
 
 
 @pytest.mark.parametrize("priority", Priority)
@@ -101,35 +103,35 @@ async def test_a_message_that_a_killed_worker_took_along_is_pushed_again(
     watch: Watch, replies: ReplyHub, jobs: JobStore, redis: Redis, priority: Priority
 ) -> None:
     job = a_job(priority=priority)
-    replies.open(job.id, job.queue)
+    replies.open(job)
     await jobs.enqueue(job)
     lost = await redis.rpop(job.lane)
 
     await watch.look(0)
     await watch.look(MESSAGE_LOST_S - 0.1)
-    assert await jobs.queued(job.queue) == 0
+    assert await jobs.lanes_with_messages(job.queue) == set()
     await watch.look(MESSAGE_LOST_S)
     await watch.look(3 * MESSAGE_LOST_S)  # one lies there now
 
-    assert await jobs.queued(job.queue) == 1
+    assert await redis.llen(job.lane) == 1
     found = await redis.rpop(job.lane)
     assert [json.loads(message)["body"] for message in (found, lost)] == [json.loads(lost)["body"]] * 2
-    assert await jobs.claim(job.id, job.queue, "w1") is not None
-    assert await jobs.claim(job.id, job.queue, "w2") is None
+    assert isinstance(await jobs.claim(Delivery(job.id, job.lane, job.member), job.queue, "w1"), Claim)
+    assert await jobs.claim(Delivery(job.id, job.lane, job.member), job.queue, "w2") is None
 
 
 async def test_a_job_that_is_claimed_meanwhile_gets_no_second_message(jobs: JobStore, redis: Redis) -> None:
     job = a_job()
     await jobs.enqueue(job)
     await redis.rpop(job.lane)
-    await jobs.claim(job.id, job.queue, "w1")
+    await jobs.claim(Delivery(job.id, job.lane, job.member), job.queue, "w1")
     await jobs.push_again(job.id)
     await jobs.push_again("job-nobody-knows")
-    assert await jobs.queued(job.queue) == 0
+    assert await jobs.lanes_with_messages(job.queue) == set()
 
 
 async def test_an_answer_that_is_here_whole_may_be_read_slowly(watch: Watch, replies: ReplyHub) -> None:
-    whole, half = replies.open("job-1", "chat"), replies.open("job-2", "chat")
+    whole, half = replies.open(a_job(id="job-1")), replies.open(a_job(id="job-2"))
     frames = [Start("job-1", 1, 0, 200, (), "w", 0), End("job-1", 1, 1)]
     for frame in frames:
         whole.put(frame)
@@ -141,3 +143,17 @@ async def test_an_answer_that_is_here_whole_may_be_read_slowly(watch: Watch, rep
     with pytest.raises(Unavailable) as caught:
         await half.frames()
     assert caught.value.code == "reply_lost"
+
+
+async def test_a_client_s_own_deadline_counts(watch: Watch, replies: ReplyHub, jobs: JobStore, redis: Redis) -> None:
+    job = a_job(deadline_s=20)
+    await WorkerRegistry(redis).beat(job.queue, "w1")
+    await jobs.enqueue(job)
+    reply = replies.open(job)
+    reading = asyncio.create_task(reply.frames())
+    for now_s in (0, 19):
+        await watch.look(now_s)
+    assert not reading.done()
+    await watch.look(20)
+    with pytest.raises(Unavailable, match="waited its 20 s"):
+        await reading

@@ -19,11 +19,11 @@ class Flaky(JobStore):
     down = False
     asked = 0
 
-    async def cancel(self, job_id: str, queue: str) -> None:
+    async def cancel(self, job_id: str) -> State | None:
         self.asked += 1
         if self.down:
             raise RedisConnectionError
-        await super().cancel(job_id, queue)
+        return await super().cancel(job_id)
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ async def test_a_job_and_its_body_go(jobs: Flaky, blobs: BlobStore) -> None:
     await blobs.put(own_blob(job.id), b"{}")
     withdrawals = Withdrawals(jobs, blobs, 60)
 
-    withdrawals.add(job.id, job.queue)
+    withdrawals.add(job.id)
     await withdrawals.finish()
 
     assert await state_of(jobs, job.id) is State.CANCELLED
@@ -64,7 +64,7 @@ async def test_what_the_broker_did_not_hear_is_said_again(jobs: Flaky, blobs: Bl
     await blobs.put(own_blob(job.id), b"{}")
     withdrawals = Withdrawals(jobs, blobs, 60)
     jobs.down = True
-    withdrawals.add(job.id, job.queue)
+    withdrawals.add(job.id)
     await withdrawals.finish()
     with pytest.raises(FileNotFoundError):  # one store's trouble is not the other's
         await blobs.get(own_blob(job.id))
@@ -81,7 +81,7 @@ async def test_what_the_broker_did_not_hear_is_said_again(jobs: Flaky, blobs: Bl
 async def test_what_has_expired_is_owed_no_more(jobs: Flaky, blobs: BlobStore) -> None:
     withdrawals = Withdrawals(jobs, blobs, record_ttl_s=0)
     jobs.down = True
-    withdrawals.add("job-1", "chat")
+    withdrawals.add("job-1")
     await withdrawals.finish()
 
     await withdrawals.retry()
@@ -99,7 +99,7 @@ async def test_a_store_without_its_disk_keeps_no_job_alive(
     job = a_job()
     await jobs.enqueue(job)
     withdrawals = Withdrawals(jobs, blobs, 60)
-    withdrawals.add(job.id, job.queue)
+    withdrawals.add(job.id)
     await withdrawals.finish()
 
     assert await state_of(jobs, job.id) is State.CANCELLED

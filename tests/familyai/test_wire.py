@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from familyai.errors import DecodeError
 from familyai.frame import FRAME_VERSION, Body, End, Failed, Start, Tokens, decode_frames, encode_frames
-from familyai.job import JOB_VERSION, Blob, Job, Priority, decode_job, encode_job, new_job_id
+from familyai.job import JOB_VERSION, Blob, Job, decode_job, encode_job, new_job_id
+from familyai.lanes import Priority
 from tests.support import a_job
 
 Decode = Callable[[bytes], Any]

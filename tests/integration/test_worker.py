@@ -60,7 +60,7 @@ async def test_a_failing_engine_harms_only_its_job(worker: Process, caller: Call
 async def test_a_cancelled_answer_stops(worker: Process, caller: Caller, redis: Redis) -> None:
     job, reply = await caller.ask("word", max_tokens=10_000, ignore_eos=True, echo={"tokens_per_s": 20})
     await until(lambda: _has(reply.frames), "the first frame")
-    await caller.jobs.cancel(job.id, job.queue)
+    await caller.jobs.cancel(job.id)
     await until(lambda: _idle(worker), "the engine is idle")
     assert not reply.ended.is_set()
 

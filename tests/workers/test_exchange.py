@@ -9,6 +9,7 @@ from familyai.job import Blob
 from familyai.jobs import Claim
 from tests.support import a_job
 from workers.exchange import MAX_BODY_BYTES, Exchange
+from workers.meter import Meter
 
 JOB = a_job(
     id="job-1",
@@ -30,7 +31,7 @@ def frames() -> list[Frame]:
 
 @pytest.fixture
 def exchange(frames: list[Frame]) -> Exchange:
-    made = Exchange(Claim(JOB, attempt=3, queue_wait_s=0.5), "w", frames.append)
+    made = Exchange(Claim(JOB, attempt=3, queue_wait_s=0.5), Meter(), "w", frames.append)
     made.request(chunks(b'{"x": 1}'))
     return made
 
@@ -64,7 +65,7 @@ async def test_receive_gives_the_body_once_then_waits_for_the_disconnect(exchang
 
 async def test_a_body_in_pieces_is_read_to_its_end_and_not_further() -> None:
     job = a_job(body=b"head", blob=Blob("files/x", 3, 8), tail=b"tail")
-    exchange = Exchange(Claim(job, attempt=1, queue_wait_s=0), "w", lambda frame: None)
+    exchange = Exchange(Claim(job, attempt=1, queue_wait_s=0), Meter(), "w", lambda frame: None)
     exchange.request(chunks(b"head", b"blob", b"blob", b"tail", b"never"))
     read = [await exchange.receive() for _ in range(4)]
     assert [message["body"] for message in read] == [b"head", b"blob", b"blob", b"tail"]

@@ -5,9 +5,11 @@ import pytest
 from redis.asyncio import Redis
 
 from familyai import keys
-from familyai.jobs import JobStore
+from familyai.jobs import Delivery, JobStore
 from familyai.registry import WorkerRegistry
+from familyai.service import ServiceStore
 from tests.support import a_job
+from tests.workers.delivering import MODEL, arrived, turns_of
 from workers.engines import Engine
 from workers.pulse import Pulse
 
@@ -32,7 +34,7 @@ def jobs(redis: Redis) -> JobStore:
 async def claimed(jobs: JobStore) -> str:
     job = a_job()
     await jobs.enqueue(job)
-    await jobs.claim(job.id, "q", "w")
+    await jobs.claim(Delivery(job.id, job.lane, job.member), "q", "w")
     return job.id
 
 
@@ -40,7 +42,8 @@ def pulse(redis: Redis, jobs: JobStore, server: Any, healthy: Any = lambda: True
     async def app(scope: Any, receive: Any, send: Any) -> None:
         return
 
-    return Pulse("q", "w", 2, server, Engine(app, healthy), jobs, WorkerRegistry(redis), on_dead)
+    engine, service = Engine(app, healthy), ServiceStore(redis)
+    return Pulse("q", "w", turns_of(), server, engine, jobs, service, WorkerRegistry(redis), on_dead)
 
 
 async def test_a_beat_makes_the_worker_known_and_keeps_records_alive(redis: Redis, jobs: JobStore) -> None:
@@ -53,7 +56,7 @@ async def test_a_beat_makes_the_worker_known_and_keeps_records_alive(redis: Redi
 
 async def test_a_missed_cancel_is_noticed_at_the_next_beat(redis: Redis, jobs: JobStore) -> None:
     kept, cancelled = await claimed(jobs), await claimed(jobs)
-    await jobs.cancel(cancelled, "q")
+    await jobs.cancel(cancelled)
     server = Running(kept, cancelled)
     await pulse(redis, jobs, server)._beat()
     assert server.abandoned == [cancelled]
@@ -115,8 +118,28 @@ async def test_a_draining_worker_leaves_messages_lying_and_is_not_stuck(redis: R
 
 
 async def test_a_full_worker_is_not_stuck(redis: Redis, jobs: JobStore) -> None:
-    running = [await claimed(jobs) for _ in range(2)]
     await jobs.enqueue(a_job())
-    made = pulse(redis, jobs, Running(*running))
+    made = pulse(redis, jobs, Running())
+    for number in range(MODEL.places):
+        arrived(made._turns, a_job(lane_number=number))
     await made._beat()
     assert made._idle_beats == 0
+
+
+async def test_messages_in_a_lane_that_is_at_its_cap_do_not_count(redis: Redis, jobs: JobStore) -> None:
+    """There is a place free, but it is kept for others."""
+    await jobs.enqueue(a_job())
+    made = pulse(redis, jobs, Running())
+    for _ in range(MODEL.slots):
+        arrived(made._turns, a_job())
+    await made._beat()
+    assert made._idle_beats == 0
+
+
+async def test_jobs_of_workers_that_died_no_longer_count_as_running(redis: Redis, jobs: JobStore) -> None:
+    job = a_job()
+    await jobs.enqueue(job)
+    await jobs.claim(Delivery(job.id, job.lane, job.member), "q", "dead")
+    alive = await claimed(jobs)
+    await pulse(redis, jobs, Running(alive))._beat()
+    assert await redis.hkeys(keys.running("q")) == [alive.encode()]

@@ -13,10 +13,9 @@ from familyai.frame import Body, End, Failed, Frame, Start
 from familyai.job import Blob, Job
 from familyai.jobs import JobStore, State
 from tests.support import a_job
-from workers.engines import Engine
-from workers.serve import Server
+from tests.workers.delivering import DrivenServer
 
-MakeServer = Callable[[ASGIApp], Server]
+MakeServer = Callable[[ASGIApp], DrivenServer]
 
 
 @pytest.fixture
@@ -36,8 +35,8 @@ def frames() -> list[Frame]:
 
 @pytest.fixture
 def serving(redis: Redis, jobs: JobStore, blobs: BlobStore, frames: list[Frame]) -> MakeServer:
-    def make(app: ASGIApp) -> Server:
-        server = Server("q", "w", redis, blobs, jobs, Engine(app))
+    def make(app: ASGIApp) -> DrivenServer:
+        server = DrivenServer(redis, blobs, jobs, app)
         server.outbox.put = lambda front, frame: frames.append(frame)  # type: ignore[method-assign]
         return server
 
@@ -66,7 +65,7 @@ async def state(jobs: JobStore, job: Job) -> State | None:
 
 
 async def test_an_answer_and_its_end(serving: MakeServer, jobs: JobStore, job: Job, frames: list[Frame]) -> None:
-    await serving(mirror).serve(job.id)
+    await serving(mirror).take(job)
     assert [type(frame) for frame in frames] == [Start, Body, End]
     assert await state(jobs, job) is State.DONE
 
@@ -77,7 +76,7 @@ async def test_a_body_in_the_blob_store(
     job = a_job(id="job-1", body=b"head ", blob=Blob("requests/job-1", 0, 14), tail=b" tail")
     await blobs.put("requests/job-1", b"from the store")
     await jobs.enqueue(job)
-    await serving(mirror).serve(job.id)
+    await serving(mirror).take(job)
     assert b"".join(frame.data for frame in frames if isinstance(frame, Body)) == b"head from the store tail"
     with pytest.raises(FileNotFoundError):
         await blobs.get("requests/job-1")
@@ -88,14 +87,14 @@ async def test_a_body_that_is_gone_fails_the_job_alone(
 ) -> None:
     job = a_job(blob=Blob("requests/no", 0, 1))
     await jobs.enqueue(job)
-    await serving(mirror).serve(job.id)
+    await serving(mirror).take(job)
     assert isinstance(frames[-1], Failed)
     assert await state(jobs, job) is State.FAILED
 
 
 async def test_a_second_delivery_is_dropped(serving: MakeServer, job: Job, frames: list[Frame]) -> None:
     server = serving(mirror)
-    await asyncio.gather(server.serve(job.id), server.serve(job.id))
+    await asyncio.gather(server.take(job), server.take(job))
     assert [type(frame) for frame in frames] == [Start, Body, End]
     assert server.taken == 2
 
@@ -103,14 +102,14 @@ async def test_a_second_delivery_is_dropped(serving: MakeServer, job: Job, frame
 async def test_a_job_cancelled_while_queued_never_starts(
     serving: MakeServer, jobs: JobStore, job: Job, frames: list[Frame]
 ) -> None:
-    await jobs.cancel(job.id, "q")
-    await serving(mirror).serve(job.id)
+    await jobs.cancel(job.id)
+    await serving(mirror).take(job)
     assert frames == []
 
 
 async def test_an_unreadable_job_is_dropped(serving: MakeServer, redis: Redis, job: Job, frames: list[Frame]) -> None:
     await redis.hset(keys.job(job.id), "job", b"\xc1 not msgpack")
-    await serving(mirror).serve(job.id)
+    await serving(mirror).take(job)
     assert frames == []
 
 
@@ -120,7 +119,7 @@ async def test_an_engine_that_raises_before_the_first_byte(
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         raise RuntimeError("secret prompt text")
 
-    await serving(app).serve(job.id)
+    await serving(app).take(job)
     (failed,) = frames
     assert isinstance(failed, Failed)
     assert "secret" not in failed.message
@@ -134,7 +133,7 @@ async def test_not_even_an_exit_of_the_engine_leaves_the_client_waiting(
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         raise error
 
-    await serving(app).serve(job.id)
+    await serving(app).take(job)
     assert isinstance(frames[-1], Failed)
     assert await state(jobs, job) is State.FAILED
 
@@ -153,7 +152,7 @@ async def test_an_end_is_recorded_once_the_broker_is_back(
 
     monkeypatch.setattr(jobs, "finish", sometimes)
     monkeypatch.setattr("workers.serve.RETRY_S", 0.01)
-    await serving(mirror).serve(job.id)
+    await serving(mirror).take(job)
     assert await state(jobs, job) is State.DONE
 
 
@@ -166,11 +165,11 @@ async def test_a_doubled_delivery_does_not_cancel_the_one_that_runs(
     async def late(*arguments: Any) -> Any:
         won = await claim(*arguments)
         if won is not None:
-            await server.serve(job.id)
+            await server.take(job)
         return won
 
     monkeypatch.setattr(jobs, "claim", late)
-    await server.serve(job.id)
+    await server.take(job)
     assert [type(frame) for frame in frames] == [Start, Body, End]
 
 
@@ -179,7 +178,7 @@ async def test_an_engine_that_stops_in_the_middle(serving: MakeServer, job: Job,
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"half", "more_body": True})
 
-    await serving(app).serve(job.id)
+    await serving(app).take(job)
     assert [type(frame) for frame in frames] == [Start, Body, Failed]
 
 
@@ -200,9 +199,9 @@ async def test_an_abandoned_job_hears_the_disconnect(
 ) -> None:
     app, begun = patient
     server = serving(app)
-    serving_it = asyncio.create_task(server.serve(job.id))
+    serving_it = asyncio.create_task(server.take(job))
     await asyncio.wait_for(begun.wait(), 10)
-    await jobs.cancel(job.id, "q")
+    await jobs.cancel(job.id)
     server.abandon(job.id)
     await asyncio.wait_for(serving_it, 10)
     assert await state(jobs, job) is State.CANCELLED
@@ -225,5 +224,5 @@ async def test_a_cancel_that_overtakes_the_claim_is_heard(
         return won
 
     monkeypatch.setattr(jobs, "claim", overtaken)
-    await asyncio.wait_for(server.serve(job.id), 10)
+    await asyncio.wait_for(server.take(job), 10)
     assert server.running == []

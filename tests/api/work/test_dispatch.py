@@ -7,11 +7,12 @@ import pytest
 from api.submit import json_job
 from api.work import dispatch
 from api.work.dispatch import Dispatcher
-from familyai import keys
 from familyai.errors import EngineFailed
 from familyai.frame import Failed
-from familyai.job import Job, Priority
+from familyai.job import Job
 from familyai.jobs import State
+from familyai.lanes import Lane, Priority
+from routing.estimate import Estimate
 from routing.resolve import resolve
 from tests.api.support import ScriptedWorker, Served, until
 
@@ -22,9 +23,14 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("api.watch.INTERVAL_S", 0.05)
 
 
+ESTIMATE = Estimate(input=1, output=1, cost=3.0, tokens=2)
+
+
 def make(served: Served) -> Job:
     target = resolve("chat", served.front.profile)
-    return json_job(served.front, "/v1/chat/completions", "ada", target, {"messages": []}, priority=Priority.BATCH)
+    return json_job(
+        served.front, "/v1/chat/completions", "ada", target, {"messages": []}, ESTIMATE, priority=Priority.BATCH
+    )
 
 
 async def test_an_answer_whatever_its_status(served: Served, worker: ScriptedWorker) -> None:
@@ -40,7 +46,7 @@ async def test_no_more_at_once_than_the_model_has_slots(served: Served, worker: 
     running = [asyncio.create_task(dispatcher.run("chat", lambda: make(served))) for _ in range(slots + 3)]
 
     async def on_the_lane() -> int:
-        return int(await served.front.redis.llen(keys.lane("chat", Priority.BATCH)))
+        return int(await served.front.redis.llen(Lane("chat", 0, Priority.BATCH).name))
 
     async def full() -> bool:
         return await on_the_lane() == slots
