@@ -57,6 +57,7 @@ class Record(msgspec.Struct, frozen=True):
 
     state: State | None
     worker: str | None = None
+    lane: str | None = None
 
 
 class Description(msgspec.Struct, frozen=True):
@@ -167,7 +168,7 @@ class JobStore:
     async def records(self, job_ids: list[str]) -> list[Record]:
         pipe = self._redis.pipeline(transaction=False)
         for job_id in job_ids:
-            pipe.hmget(keys.job(job_id), ["state", "worker"])
+            pipe.hmget(keys.job(job_id), ["state", "worker", "lane"])
         return [_record(*fields) for fields in await pipe.execute()]
 
     async def describe(self, job_id: str) -> Description | None:
@@ -187,7 +188,7 @@ class JobStore:
         pipe = self._redis.pipeline(transaction=False)
         for job_id in job_ids:
             pipe.pexpire(keys.job(job_id), self._ttl_ms)
-            pipe.hmget(keys.job(job_id), ["state", "worker"])
+            pipe.hmget(keys.job(job_id), ["state", "worker", "lane"])
         return [_record(*fields) for fields in (await pipe.execute())[1::2]]
 
     async def lanes_with_messages(self, queue: str) -> set[str]:
@@ -214,9 +215,9 @@ class JobStore:
         return Claim(job, attempt, max(0.0, now_s - job.created_at_s))
 
 
-def _record(state: bytes | None, worker: Any) -> Record:
+def _record(state: bytes | None, worker: bytes | None, lane: bytes | None) -> Record:
     known = State(state.decode()) if state in _STATES else None
-    return Record(known, worker.decode() if worker else None)
+    return Record(known, worker.decode() if worker else None, lane.decode() if lane else None)
 
 
 def _description(job_id: str, values: list[bytes | None]) -> Description | None:

@@ -32,10 +32,9 @@ def make_worker(broker_url: str, host: Host, lanes: Sequence[str], places: int) 
     )
 
     @app.task(name=SERVE, bind=True)  # type: ignore[untyped-decorator]
-    def serve(task: Task, job_id: str, member: str = "", **_: Any) -> None:
-        tag = task.request.properties["delivery_tag"]
-        turn = host.turns.turn(tag)
-        host.serve(Delivery(job_id, turn.lane, member, turn.width, turn.most_running, id=tag))
+    def serve(task: Task, job_id: str = "", member: str = "", **_: Any) -> None:
+        turn = host.turns.begin(task.request.properties["delivery_tag"])
+        host.serve(Delivery(job_id, turn.lane, member, turn.width, turn.most_running), turn)
 
     task_received.connect(lambda request, **_: _arrived(host.turns, request), weak=False)
     worker_shutting_down.connect(lambda **_: host.drain(), weak=False)

@@ -32,19 +32,19 @@ class Fairness:
         self._turns = turns
         self._service = service
         self._waker = waker
-        self._running: dict[str, Callable[[], float]] = {}
+        self._running: dict[Turn, Callable[[], float]] = {}
         self._news = asyncio.Event()
 
     @contextmanager
-    def turn(self, tag: str, service: Callable[[], float]) -> Iterator[Turn]:
-        """A delivery's turn, from its begin to its end. `service` says what it has cost so far."""
-        self._running[tag] = service
+    def running(self, turn: Turn, service: Callable[[], float]) -> Iterator[None]:
+        """A turn, from its begin to its end. `service` says what it has cost so far."""
+        self._running[turn] = service
         self._news.set()
         try:
-            yield self._turns.turn(tag)
+            yield
         finally:
-            del self._running[tag]
-            self._turns.over(tag, service())
+            del self._running[turn]
+            self._turns.over(turn, service())
             self._waker.wake()
 
     def hold(self, lane: str) -> None:
@@ -56,8 +56,8 @@ class Fairness:
         """Until cancelled. What the broker does not take is told with the next."""
         while True:
             await self._until_news(BUSY_S if self._running else IDLE_S)
-            for tag, service in self._running.items():
-                self._turns.grown(tag, service())
+            for turn, service in self._running.items():
+                self._turns.grown(turn, service())
             await self._exchange()
             await asyncio.sleep(GAP_S)
 

@@ -31,7 +31,7 @@ from workers.engines import find_engine
 from workers.fairness import Fairness, Waker
 from workers.pulse import Pulse
 from workers.serve import Server
-from workers.turns import Turns
+from workers.turns import Turn, Turns
 
 log = logging.getLogger(__name__)
 
@@ -77,11 +77,11 @@ class Host:
         """Blocks until the engine can answer. Raises whatever kept it from loading."""
         self.submit(self._load()).result()
 
-    def serve(self, delivery: Delivery) -> None:
+    def serve(self, delivery: Delivery, turn: Turn) -> None:
         """Blocks until the job has ended."""
         if self._server is None:
             raise RuntimeError("serve before load")
-        self.submit(self._server.serve(delivery)).result()
+        self.submit(self._server.serve(delivery, turn)).result()
 
     def drain(self) -> None:
         """No new jobs come from now on; the running ones finish."""

@@ -23,6 +23,7 @@ from workers.exchange import Exchange
 from workers.fairness import Fairness
 from workers.meter import Meter, current_meter
 from workers.outbox import Outbox
+from workers.turns import Turn
 
 log = logging.getLogger(__name__)
 
@@ -70,11 +71,11 @@ class Server:
         else:
             self._early.append(job_id)  # it may have overtaken the answer to our claim
 
-    async def serve(self, delivery: Delivery) -> None:
+    async def serve(self, delivery: Delivery, turn: Turn) -> None:
         """Runs one delivered job to its end. A job that is not ours to run (cancelled, ended, doubled) is dropped."""
         self.taken += 1
         meter = Meter()
-        with self._fairness.turn(delivery.id, lambda: self._accounts.service(meter)) as turn:
+        with self._fairness.running(turn, lambda: self._accounts.service(meter)):
             if turn.began:
                 await self._serve(delivery, meter)
             else:  # wider than what is free; now that this is known it waits for room

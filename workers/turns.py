@@ -7,6 +7,7 @@ charged is collected for the other workers of the model (`workers.fairness`).
 
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +18,9 @@ HOLD_S = 0.1
 """So long a lane is left alone whose member may not have more running; then it is asked again, by claiming."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Turn:
-    """A message that Celery has taken. `began`: whether there was room for it; else it goes back."""
+    """One delivery of a message to Celery. `began`: whether there was room for it; else it goes back."""
 
     lane: str
     weight: float
@@ -35,7 +36,7 @@ class Turns:
     def __init__(self, order: FairOrder) -> None:
         self._order = order
         self._lock = threading.Lock()
-        self._turns: dict[str, Turn] = {}
+        self._arrived: dict[str, deque[Turn]] = {}
         self._unshared: dict[str, float] = {}
         self._held_until_s: dict[str, float] = {}
         self._left_out = False
@@ -56,31 +57,37 @@ class Turns:
             return bool(self._ready(list(names)))
 
     def arrived(self, tag: str, lane: str, cost: float, weight: float, width: int, most_running: int) -> None:
-        """Charges a job that Celery has taken, if there is room for it; else its lane waits until there is."""
+        """Charges a job that Celery has taken, if there is room for it; else its lane waits until there is.
+
+        `tag`: the message's own. A message that is delivered twice, because the connection to the broker broke, has two
+        turns.
+        """
         with self._lock:
             began = self._order.fits(lane, width)
-            self._turns[tag] = Turn(lane, weight, width, most_running, cost if began else 0.0, began)
+            turn = Turn(lane, weight, width, most_running, cost if began else 0.0, began)
+            self._arrived.setdefault(tag, deque()).append(turn)
             if began:
                 self._order.start(lane, cost, weight, width)
                 self._share(lane, cost / weight)
             else:
                 self._order.needs(lane, width)
 
-    def turn(self, tag: str) -> Turn:
-        """Raises KeyError for a delivery that never arrived, or is over."""
+    def begin(self, tag: str) -> Turn:
+        """The turn of a message that arrived and is now to be served. Raises KeyError for one that never did."""
         with self._lock:
-            return self._turns[tag]
+            turn = self._arrived[tag].popleft()
+            if not self._arrived[tag]:
+                del self._arrived[tag]
+            return turn
 
-    def grown(self, tag: str, service: float) -> None:
+    def grown(self, turn: Turn, service: float) -> None:
         """What a running job has cost so far; more than its estimate is charged as it grows."""
         with self._lock:
-            turn = self._turns[tag]
             self._charge(turn, max(0.0, service - turn.charged))
 
-    def over(self, tag: str, service: float) -> None:
+    def over(self, turn: Turn, service: float) -> None:
         """Its places are free, and it is charged what it did cost in all: less than its estimate is given back."""
         with self._lock:
-            turn = self._turns.pop(tag)
             if turn.began:
                 self._charge(turn, service - turn.charged)
                 self._order.end(turn.lane, turn.width)

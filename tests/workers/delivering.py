@@ -17,7 +17,7 @@ from workers.accounts import Accounts
 from workers.engines import Engine
 from workers.fairness import Fairness, Waker
 from workers.serve import Server
-from workers.turns import Turns
+from workers.turns import Turn, Turns
 
 MODEL = Model(model="m", engine=EngineName.ECHO, memory_gb=0.1, slots=2, reserve_slots=1)
 
@@ -34,11 +34,10 @@ def accounts_of(redis: Redis, model: Model = MODEL) -> Accounts:
     return Accounts(model, Windows(redis), UsageStore(redis, usage_days=2))
 
 
-def arrived(turns: Turns, job: Job) -> Delivery:
-    """As when Celery has taken the job's message."""
-    delivery = Delivery(job.id, job.lane, job.member, job.width, job.most_running)
-    turns.arrived(delivery.id, job.lane, job.cost, job.weight, job.width, job.most_running)
-    return delivery
+def arrived(turns: Turns, job: Job) -> Turn:
+    """As when Celery has taken the job's message and is about to serve it."""
+    turns.arrived("tag", job.lane, job.cost, job.weight, job.width, job.most_running)
+    return turns.begin("tag")
 
 
 class DrivenServer(Server):
@@ -50,4 +49,5 @@ class DrivenServer(Server):
         super().__init__("q", "w", redis, blobs, jobs, Engine(app), fairness, accounts_of(redis, model))
 
     async def take(self, job: Job) -> None:
-        await self.serve(arrived(self.turns, job))
+        turn = arrived(self.turns, job)
+        await self.serve(Delivery(job.id, job.lane, job.member, job.width, job.most_running), turn)

@@ -37,8 +37,8 @@ async def until_counter(redis: Redis, lane: str, counter: float) -> None:
 
 
 async def test_what_one_worker_charged_the_other_knows(redis: Redis, fairness: Fairness, turns: Turns) -> None:
-    delivery = arrived(turns, a_job(lane_number=1, cost=7.0))
-    with fairness.turn(delivery.id, lambda: 7.0):
+    turn = arrived(turns, a_job(lane_number=1, cost=7.0))
+    with fairness.running(turn, lambda: 7.0):
         await until_counter(redis, "q.01", 7.0)
     other = turns_of()
     other.learn(await ServiceStore(redis).exchange("q", {}))
@@ -46,8 +46,8 @@ async def test_what_one_worker_charged_the_other_knows(redis: Redis, fairness: F
 
 
 async def test_a_running_job_is_charged_as_it_grows(redis: Redis, fairness: Fairness, turns: Turns) -> None:
-    delivery, cost = arrived(turns, a_job(cost=2.0)), 2.0
-    with fairness.turn(delivery.id, lambda: cost):
+    turn, cost = arrived(turns, a_job(cost=2.0)), 2.0
+    with fairness.running(turn, lambda: cost):
         await until_counter(redis, "q.00", 2.0)
         cost = 30.0
         await until_counter(redis, "q.00", 30.0)
@@ -84,11 +84,11 @@ async def celery(broker_url: str) -> AsyncIterator[Redis]:
 async def test_celery_asks_again_when_a_lane_that_was_left_out_has_room(
     redis: Redis, celery: Redis, fairness: Fairness, turns: Turns
 ) -> None:
-    deliveries = [arrived(turns, a_job()) for _ in range(MODEL.slots)]
+    turns_begun = [arrived(turns, a_job()) for _ in range(MODEL.slots)]
     asked = turns.lanes(NAMES)
     assert "q.00" not in asked
     waiting = asyncio.create_task(celery.brpop(asked, timeout=30))
-    with fairness.turn(deliveries[0].id, lambda: 1.0):
+    with fairness.running(turns_begun[0], lambda: 1.0):
         await until_blocked(redis)
     assert await asyncio.wait_for(waiting, 10) is None  # long before its own time was over
     assert turns.outdated  # until kombu asks
@@ -98,9 +98,9 @@ async def test_celery_asks_again_when_a_lane_that_was_left_out_has_room(
 async def test_nobody_is_woken_when_all_lanes_were_asked(
     redis: Redis, celery: Redis, fairness: Fairness, turns: Turns
 ) -> None:
-    delivery = arrived(turns, a_job())
+    turn = arrived(turns, a_job())
     waiting = asyncio.create_task(celery.brpop(turns.lanes(NAMES), timeout=30))
-    with fairness.turn(delivery.id, lambda: 1.0):
+    with fairness.running(turn, lambda: 1.0):
         await until_blocked(redis)
     assert not turns.outdated
     await redis.lpush("q.01", "a message")
