@@ -156,6 +156,7 @@ class EchoEngine:
         inputs = [asked.input] if isinstance(asked.input, str) else asked.input
         data = [{"object": "embedding", "index": i, "embedding": _embedding(text)} for i, text in enumerate(inputs)]
         used = sum(len(text.split()) for text in inputs)
+        _report_prompt(" ".join(inputs))
         usage = {"prompt_tokens": used, "total_tokens": used}
         return JSONResponse({"object": "list", "data": data, "model": self._model, "usage": usage})
 

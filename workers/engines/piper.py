@@ -134,7 +134,7 @@ class _Answer:
             yield np.zeros(int(self._speaker.rate_hz * SILENCE_S), np.int16)
 
     def _count(self, characters: int) -> None:
-        """Speech is paid for by the character. The meter is not read while a thread is at work here."""
+        """Speech is paid for by the character. While a thread is at work here, others only look at the meter's sum."""
         self.characters += characters
         if meter := current_meter.get():
             meter.saw_prompt(characters)

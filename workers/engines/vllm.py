@@ -32,6 +32,7 @@ async def open_engine(model: Model, limits: Limits, home: Path) -> AsyncIterator
     arguments = _parse(command_line(model, limits, model_path(model, home)))
     async with build_async_engine_client(arguments) as client:
         client.generate = _metered(client.generate)
+        client.encode = _metered_encode(client.encode)
         tasks = await client.get_supported_tasks()
         app = build_app(arguments, tasks, client.model_config)
         await init_app_state(client, app.state, arguments, tasks)
@@ -89,6 +90,26 @@ def _metered(generate: Any) -> Any:
         return _report(meter, outputs, _cumulative(sampling_params)) if meter else outputs
 
     return metered
+
+
+def _metered_encode(encode: Any) -> Any:
+    """The same for embeddings, which have a prompt and no answer."""
+
+    def metered(*arguments: Any, **options: Any) -> AsyncGenerator[Any, None]:
+        outputs = encode(*arguments, **options)
+        meter = current_meter.get()
+        return _report_prompt(meter, outputs) if meter else outputs
+
+    return metered
+
+
+async def _report_prompt(meter: Meter, outputs: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
+    prompt_seen = False
+    async for output in outputs:
+        if not prompt_seen:
+            meter.saw_prompt(len(output.prompt_token_ids or ()))
+            prompt_seen = True
+        yield output
 
 
 async def _report(meter: Meter, outputs: AsyncGenerator[Any, None], cumulative: bool) -> AsyncGenerator[Any, None]:

@@ -5,6 +5,7 @@ import httpx
 import pytest
 
 from workers.engines.echo import EchoEngine, EchoFailure, expected_words
+from workers.meter import Meter, current_meter
 
 
 @pytest.fixture
@@ -66,6 +67,12 @@ async def test_it_refuses_with_the_status_asked_for(client: httpx.AsyncClient) -
 async def test_it_raises_where_asked(client: httpx.AsyncClient, fail: str) -> None:
     with pytest.raises(EchoFailure):
         await client.post("/v1/chat/completions", json=chat("a b", stream=True, echo={"fail": fail}))
+
+
+async def test_embeddings_are_paid_by_the_word(client: httpx.AsyncClient) -> None:
+    current_meter.set(meter := Meter())
+    await client.post("/v1/embeddings", json={"model": "x", "input": ["a b", "c"]})
+    assert (meter.prompt, meter.generated) == (3, 0)
 
 
 async def test_embeddings_are_deterministic(client: httpx.AsyncClient) -> None:

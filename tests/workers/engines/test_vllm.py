@@ -2,8 +2,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from familyai.catalogue import Limits, Model
-from workers.engines.vllm import NO_MEDIA_HOST, _report, command_line
-from workers.meter import Meter
+from workers.engines.vllm import NO_MEDIA_HOST, _metered_encode, _report, command_line
+from workers.meter import Meter, current_meter
 
 LIMITS = Limits()
 MODEL = Model.model_validate({"model": "a/b", "engine": "vllm", "memory_gb": 1, "slots": 2})
@@ -48,3 +48,12 @@ async def test_cumulative_outputs_are_not_counted_twice() -> None:
     async for _ in _report(meter, outputs([7], [7, 8, 9]), cumulative=True):
         pass
     assert (meter.prompt, meter.generated) == (3, 3)
+
+
+async def test_an_embedding_s_prompt_is_counted_once() -> None:
+    def encode(prompt: str, pooling_params: Any, request_id: str) -> Any:
+        return outputs([], [])
+
+    current_meter.set(meter := Meter())
+    passed = [output async for output in _metered_encode(encode)("words", None, request_id="r")]
+    assert (meter.prompt, meter.generated, len(passed)) == (3, 0, 2)

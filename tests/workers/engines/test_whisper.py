@@ -27,6 +27,7 @@ from tests.spoken import RATE, STORY, silence, talk, wav
 from tests.workers.engines.parrot import Parrot, Seconds, client_of, offering
 from workers.engines import whisper
 from workers.engines.whisper import WhisperEngine, hub_name, open_engine, read_options
+from workers.meter import Meter, current_meter
 from workers.speech import listen
 from workers.speech.recognise import Wish
 
@@ -74,6 +75,13 @@ async def test_json_is_openais(client: httpx.AsyncClient) -> None:
     assert reply.text == "word0 word1 word2"
     assert reply.usage is not None
     assert reply.usage.to_dict() == {"type": "duration", "seconds": 3}
+
+
+async def test_it_is_paid_by_the_second_begun_once_whether_streamed_or_whole(client: httpx.AsyncClient) -> None:
+    for form in ({}, {"stream": "true"}):
+        current_meter.set(meter := Meter())
+        await sent(client, wav(np.full(5 * RATE // 2, 0.25, np.float32)), **form)
+        assert (meter.prompt, meter.generated) == (3, 0)
 
 
 async def test_verbose_json_is_openais(client: httpx.AsyncClient) -> None:
