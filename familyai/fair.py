@@ -14,12 +14,12 @@ Which lane starts a job, decided anew for every free place:
 The bound. Let lanes f and g of one priority wait all the time, no cap holding them up. Whenever f starts a job, its
 counter is at most g's. From then until f's next start, f gets at most that one job, and what its other running jobs
 take beyond their estimates; g's counter is ahead of what g really got by what its running jobs are still to be
-given. So with `s` slots, prompts of at most P and answers of at most A tokens, estimates wrong by at most d, and w the
+given. So with `s` places, prompts of at most P and answers of at most A tokens, estimates wrong by at most d, and w the
 smaller weight, the service really delivered to f and to g, each divided by its weight, never differs by more than
 
     (in·P + s·out·A + (s - 1)·d) / w   <=   2·max(in·P, s·out·A) / w  +  (s - 1)·d / w
 
-which is the paper's bound (theorem 4.4) and a settlement term. With several workers `s` counts all their slots, and
+which is the paper's bound (theorem 4.4) and a settlement term. With several workers `s` counts all their places, and
 each further worker adds one term: what it charged since it last told the others.
 """
 

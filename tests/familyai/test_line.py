@@ -65,6 +65,12 @@ def test_weight_counts() -> None:
     assert sum(job.startswith(A) for job in first_six) == 4
 
 
+def test_a_forecast_changes_nothing_it_was_given() -> None:
+    counters = {A: 5.0}
+    forecast(line(ticket("a1", A), counters=counters), NOW_S)
+    assert counters == {A: 5.0}
+
+
 def test_batch_is_last() -> None:
     waiting = [ticket("bulk", BULK), *(ticket(f"a{n}", A, created_at_s=n) for n in range(2))]
     no_share = line(*waiting, fairness=Fairness(batch_share=0))
