@@ -38,10 +38,12 @@ class Reply:
         self._news = asyncio.Event()
 
     def put(self, frame: Frame) -> None:
-        if self.ended or self._failure is not None or self._is_repeated(frame):
+        if self.ended or self._failure is not None:
             return
         if isinstance(frame, Failed) and frame.seq == NO_SEQ:
             self.fail(Cancelled(frame.message, code=frame.code))
+            return
+        if self._is_repeated(frame):
             return
         if not self._is_next(frame):
             self.fail(Unavailable("a part of the answer was lost on its way", code="reply_lost", retry_after_s=1))

@@ -2,8 +2,8 @@ import pytest
 
 import api.replies
 from api.replies import Reply, ReplyHub
-from familyai.errors import EngineFailed, RequestError, Unavailable
-from familyai.frame import Body, End, Failed, Frame, Start, encode_frames
+from familyai.errors import Cancelled, EngineFailed, RequestError, Unavailable
+from familyai.frame import NO_SEQ, Body, End, Failed, Frame, Start, encode_frames
 from tests.support import a_job
 
 
@@ -30,6 +30,28 @@ async def test_frames_come_as_they_were_put_and_wait_for_each_other() -> None:
     reply.put(End("job-1", 1, 3))
     assert await reply.frames() == [body(2), End("job-1", 1, 3)]
     assert reply.ended
+
+
+@pytest.mark.parametrize("came", [(), (start(),), (start(), body(1))])
+@pytest.mark.parametrize("attempt", [0, 1])
+async def test_a_person_may_take_it_back_at_any_point(came: tuple[Frame, ...], attempt: int) -> None:
+    reply = filled(*came, Failed("job-1", attempt, NO_SEQ, "cancelled", "taken back"), body(2))
+
+    if came:
+        assert await reply.frames() == [*came]
+    with pytest.raises(Cancelled, match="taken back"):
+        await reply.frames()
+
+
+async def test_news_is_a_frame_or_a_failure() -> None:
+    reply = filled()
+    assert not await reply.news(within_s=0)
+    reply.put(start())
+    assert await reply.news(within_s=0)
+    await reply.frames()
+    assert not await reply.news(within_s=0)
+    reply.fail(Unavailable("gone"))
+    assert await reply.news(within_s=0)
 
 
 @pytest.mark.parametrize(
@@ -116,10 +138,10 @@ async def test_who_is_furthest_behind_is_dropped_when_all_together_are_too_far(m
     hub = ReplyHub("redis://127.0.0.1:1/0", "front-1", on_stray=dropped.append)
     hub.subscription.connected.set()
     quick, slow = hub.open(a_job(id="quick")), hub.open(a_job(id="slow"))
-    hub.hear(encode_frames([Start("quick", 1, 0, 200, (), "w", 0), Body("quick", 1, 1, b"12")]))
-    hub.hear(encode_frames([Start("slow", 1, 0, 200, (), "w", 0), Body("slow", 1, 1, b"1234567")]))
+    hub.hear(encode_frames((Start("quick", 1, 0, 200, (), "w", 0), Body("quick", 1, 1, b"12"))))
+    hub.hear(encode_frames((Start("slow", 1, 0, 200, (), "w", 0), Body("slow", 1, 1, b"1234567"))))
     assert dropped == []
-    hub.hear(encode_frames([Body("quick", 1, 2, b"3")]))
+    hub.hear(encode_frames((Body("quick", 1, 2, b"3"),)))
 
     assert dropped == ["slow"]
     assert slow.unread_bytes == 0
