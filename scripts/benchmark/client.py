@@ -52,6 +52,11 @@ class Connection(asyncio.Protocol):
             raise WrongAnswer(f"status {recording.status}: {recording.body[:300].decode(errors='replace')}")
         return recording
 
+    @property
+    def has_words(self) -> bool:
+        """Whether the answer at hand has begun, or is over: comments on its wait are no part of it."""
+        return self._recording is None or any(b"data: " in data for _, data in self._recording.chunks)
+
     def close(self) -> None:
         if self._transport:
             self._transport.close()

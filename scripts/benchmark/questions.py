@@ -1,7 +1,10 @@
 """What is asked, and whether the answer is the one that must come back: whole, in order, and nobody else's. Pure."""
 
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Any
 
 import orjson
 
@@ -19,17 +22,23 @@ class WrongAnswer(Exception):
 class Question:
     """`name` is in every word asked for, so that another stream's words cannot pass for this one's.
 
-    `tokens_per_s` of None means as fast as possible.
+    `tokens_per_s` of None means as fast as possible. `says_length`: else the answer is the prompt, once, and nobody
+    knows before how long it will be. `known`: whether the words of the answer are; a language model's are not.
     """
 
     name: str
     tokens: int
     stream: bool
     tokens_per_s: float | None = None
+    prompt_words: int = PROMPT_WORDS
+    says_length: bool = True
+    n: int = 1
+    known: bool = True
 
     @property
     def prompt(self) -> str:
-        return " ".join(f"{self.name}-{index}" for index in range(PROMPT_WORDS))
+        count = self.prompt_words if self.says_length else self.tokens
+        return " ".join(f"{self.name}-{index}" for index in range(count))
 
     @property
     def answer(self) -> str:
@@ -37,16 +46,14 @@ class Question:
 
     def body(self) -> bytes:
         """As fast as possible is a pace that nothing keeps: the engine then takes one turn of its loop per word."""
-        echo = {"tokens_per_s": self.tokens_per_s or 1e6}
         messages = [{"role": "user", "content": self.prompt}]
-        asked = {
-            "model": MODEL,
-            "messages": messages,
-            "max_tokens": self.tokens,
-            "ignore_eos": True,
-            "stream": self.stream,
-            "echo": echo,
-        }
+        asked: dict[str, Any] = {"model": MODEL if self.known else "auto", "messages": messages, "stream": self.stream}
+        if self.says_length:
+            asked |= {"max_tokens": self.tokens, "ignore_eos": True}
+        if self.known:
+            asked["echo"] = {"tokens_per_s": self.tokens_per_s or 1e6}
+        if self.n > 1:
+            asked["n"] = self.n
         return orjson.dumps(asked)
 
 
@@ -58,8 +65,8 @@ class Event:
     data: bytes
 
 
-def http_request(question: Question, port: int, api_key: str) -> bytes:
-    """The bytes on the wire; both ways get the same, the engine alone ignores the key."""
+def http_request(question: Question, port: int, api_key: str, more: Mapping[str, str] | None = None) -> bytes:
+    """The bytes on the wire; both ways get the same, the engine alone ignores the key. `more`: other headers."""
     body = question.body()
     head = (
         "POST /v1/chat/completions HTTP/1.1",
@@ -67,6 +74,7 @@ def http_request(question: Question, port: int, api_key: str) -> bytes:
         f"authorization: Bearer {api_key}",
         "content-type: application/json",
         f"content-length: {len(body)}",
+        *(f"{name}: {value}" for name, value in (more or {}).items()),
     )
     return "\r\n".join((*head, "", "")).encode() + body
 
@@ -94,14 +102,16 @@ def word_times(question: Question, chunks: list[tuple[float, bytes]]) -> list[fl
     *answer, done = events(chunks) or [Event(0.0, b"")]
     if done.data != b"[DONE]":
         raise WrongAnswer(f"{question.name}: the stream ends without [DONE] but with {done.data[:200]!r}")
-    words, times = [], []
+    words, times = defaultdict(list), []
     for event in answer:
-        if (word := _word(question, event.data)) is not None:
-            words.append(word)
+        for choice, word in _words(question, event.data):
+            words[choice].append(word)
             times.append(event.at_s)
-    _compare(question, "".join(words))
-    if len(times) != question.tokens:
-        raise WrongAnswer(f"{question.name}: {len(times)} words came, {question.tokens} were due")
+    if question.known:
+        for choice in range(question.n):
+            _compare(question, "".join(words[choice]))
+        if len(times) != question.tokens * question.n:
+            raise WrongAnswer(f"{question.name}: {len(times)} words came, {question.tokens * question.n} were due")
     return times
 
 
@@ -114,12 +124,13 @@ def check_whole(question: Question, data: bytes) -> None:
     _compare(question, text)
 
 
-def _word(question: Question, data: bytes) -> str | None:
+def _words(question: Question, data: bytes) -> list[tuple[int, str]]:
+    """What an event adds to which of the answers."""
     try:
-        content = orjson.loads(data)["choices"][0]["delta"].get("content")
+        choices = [(choice.get("index", 0), choice["delta"].get("content")) for choice in orjson.loads(data)["choices"]]
     except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError) as error:
         raise WrongAnswer(f"{question.name}: not an event of an answer: {data[:200]!r}") from error
-    return content if isinstance(content, str) and content else None
+    return [(index, content) for index, content in choices if isinstance(content, str) and content]
 
 
 def _compare(question: Question, text: str) -> None:

