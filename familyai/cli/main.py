@@ -241,6 +241,16 @@ def speak(
 
 
 @app.command(cls=Command)
+def queue(
+    watch: Annotated[bool, Flag("--watch", help="Stay, and show how it goes on; Ctrl-C ends it.")] = False,
+) -> None:
+    """Show each model's line: who runs, who waits, and when it is your turn. An admin sees everybody's names."""
+    from familyai.cli import queue as command
+
+    raise typer.Exit(command.show(watch))
+
+
+@app.command(cls=Command)
 def usage(
     days: Annotated[int, typer.Option(min=1, max=3660, metavar="N", help="How many days, today included.")] = 7,
     member: Annotated[str | None, typer.Option(help="One member's alone.", metavar="NAME")] = None,

@@ -1,6 +1,7 @@
 """`familyai status`: what runs, how it is, what waits, and where everything is found."""
 
 import asyncio
+import math
 import os
 import time
 
@@ -15,8 +16,9 @@ from familyai.cli.home import Home
 from familyai.cli.plan import has_engine
 from familyai.cli.probes import Health
 from familyai.cli.supervisor import ProcessState
-from familyai.jobs import JobStore
+from familyai.line import Line, Place, forecast
 from familyai.registry import WorkerRegistry
+from familyai.service import ServiceStore
 from familyai.settings import Settings
 
 NOT_HEALTHY = "not healthy"
@@ -32,10 +34,14 @@ class ProcessStatus(msgspec.Struct, frozen=True):
 
 
 class QueueStatus(msgspec.Struct, frozen=True):
+    """`wait_s`: until the last in line starts; None: nobody can tell."""
+
     queue: str
     model: str
     workers: int
+    running: int
     waiting: int
+    wait_s: float | None
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -116,14 +122,20 @@ async def _queues(settings: Settings, profile: Profile) -> list[QueueStatus] | N
     try:
         async with session.broker(settings) as redis:
             alive = await WorkerRegistry(redis).alive(names)
-            jobs = JobStore(redis, profile.limits.record_ttl_s)
-            waiting = [await jobs.waiting(name) for name in names]
+            service = ServiceStore(redis)
+            lines = [
+                await service.line(name, profile.models[name], profile.fairness, len(alive[name])) for name in names
+            ]
     except session.NotRunning:
         return None
-    return [
-        QueueStatus(name, profile.models[name].model, len(alive[name]), count)
-        for name, count in zip(names, waiting, strict=True)
-    ]
+    return [queue_status(name, profile.models[name].model, line) for name, line in zip(names, lines, strict=True)]
+
+
+def queue_status(name: str, model: str, line: Line) -> QueueStatus:
+    """Of a line as it stands now."""
+    last = next(reversed(forecast(line, time.time()).values()), Place(0, 0.0))
+    wait_s = None if last.eta_s is None else round(last.eta_s, 1)
+    return QueueStatus(name, model, line.workers, len(line.running), len(line.waiting), wait_s)
 
 
 def _print(found: Status, home: Home) -> None:
@@ -150,7 +162,9 @@ def _print_queues(found: Status) -> None:
     if found.queues is None:
         out.print("[red]✗[/] the broker does not answer: queues are unknown\n")
         return
-    queues = console.table("queue", "model", "workers", "waiting")
+    queues = console.table("queue", "model", "workers", "running", "waiting", "wait")
     for queue in found.queues:
-        queues.add_row(queue.queue, queue.model, str(queue.workers), str(queue.waiting))
+        wait = console.duration(math.ceil(queue.wait_s)) if queue.waiting and queue.wait_s is not None else "-"
+        counts = (str(count) for count in (queue.workers, queue.running, queue.waiting))
+        queues.add_row(queue.queue, queue.model, *counts, wait)
     out.print(queues, "")

@@ -80,7 +80,8 @@ def test_a_day_in_the_background(household: Household) -> None:
     status = household.status()
     assert status["healthy"]
     assert [process["name"] for process in status["processes"]] == ["broker", "worker chat-fast", "front", "flower"]
-    assert status["queues"] == [{"queue": "chat-fast", "model": "familyai/echo", "workers": 1, "waiting": 0}]
+    idle = {"workers": 1, "running": 0, "waiting": 0, "wait_s": 0.0}
+    assert status["queues"] == [{"queue": "chat-fast", "model": "familyai/echo", **idle}]
     code, shown = household("chat", "hello", "--max-tokens", "2")
     assert (code, shown.splitlines()[0]) == (0, "hello ")
     assert household("chat", "hello", "--model", "nope")[0] == 1

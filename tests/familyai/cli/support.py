@@ -11,6 +11,7 @@ from python_multipart import parse_form
 from familyai.usage import Usage
 
 JOB = "/v1/transcription-jobs/transcription-1"
+VOICES = {"voices": [{"id": "joe", "name": "joe"}, {"id": "alba", "name": "alba"}]}
 
 
 class FakeApi:
@@ -27,6 +28,7 @@ class FakeApi:
         self.broken: dict[str, int] = {}
         self.calls: list[str] = []
         self.usage: list[Usage] = []
+        self.queues: list[dict[str, Any]] = []
         self.speech: list[dict[str, Any]] = []
         self.sound: tuple[int, bytes] = (200, b"ID3sound")
         self.reached = threading.Event()
@@ -77,10 +79,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self._begins():
             return
-        if self.path == "/v1/models":
-            self._say(200, {"data": []})
-        elif self.path == "/v1/audio/voices":
-            self._say(200, {"voices": [{"id": "joe", "name": "joe"}, {"id": "alba", "name": "alba"}]})
+        plain = {"/v1/models": {"data": []}, "/v1/audio/voices": VOICES, "/v1/queue": {"data": self.api.queues}}
+        if self.path in plain:
+            self._say(200, plain[self.path])
         elif self.path.startswith("/v1/usage?"):
             self._say(200, {"data": msgspec.to_builtins(self.api.usage)})
         elif self.path == JOB:

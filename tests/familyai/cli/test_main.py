@@ -25,6 +25,8 @@ COMMANDS = [
     "chat",
     "transcribe",
     "speak",
+    "queue",
+    "usage",
     "member",
     "member add",
     "member limit",

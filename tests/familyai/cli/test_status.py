@@ -2,8 +2,11 @@
 
 import pytest
 
+from familyai.catalogue import Fairness
 from familyai.cli import status
 from familyai.cli.state import StackPhase
+from familyai.fair import Ticket
+from familyai.line import Line
 
 
 def found(phase: str, *healths: str) -> status.Status:
@@ -37,3 +40,16 @@ def test_the_headline_names_those_that_are_not_healthy() -> None:
     )
     assert status.headline(found("not healthy", "ok")) == "not healthy: the broker does not answer"
     assert status.headline(found("starting", "ok", "loading")) == "starting"
+
+
+def waiting(count: int) -> tuple[Ticket, ...]:
+    return tuple(Ticket(f"job-{number}", "q.00", "ada", 1, 10, 1, float(number)) for number in range(count))
+
+
+@pytest.mark.parametrize(
+    ("count", "pace", "wait_s"),
+    [(0, None, 0.0), (0, 2.0, 0.0), (1, None, None), (1, 2.0, 0.0), (3, 2.0, 40.0)],
+)
+def test_a_queue_says_how_long_its_last_waits(count: int, pace: float | None, wait_s: float | None) -> None:
+    line = Line(waiting(count), (), {}, pace, workers=1, slots=1, reserve_slots=0, fairness=Fairness())
+    assert status.queue_status("q", "org/q", line) == status.QueueStatus("q", "org/q", 1, 0, count, wait_s)
