@@ -339,10 +339,13 @@ class Household:
             yield from self.fill(run.worker)
 
     def fill(self, worker: int) -> Iterator[None]:
-        """What a worker does whenever a place may be free."""
+        """Whenever a place may be free: take a job, learn its width, start it or put it back."""
+        put_back = set()
         while lane := self.next_lane(worker):
             job = self.queues[lane].popleft()
             if not self.workers[worker].fits(lane, job.width):
+                assert lane not in put_back, "offered again, though its width is known"
+                put_back.add(lane)
                 self.queues[lane].appendleft(job)
                 self.workers[worker].needs(lane, job.width)
                 continue

@@ -216,10 +216,13 @@ class Worker:
         return self.started
 
     def fill(self) -> None:
+        put_back = set()
         while lane := next((lane for lane in self.order.order(all_lanes) if self.queues[lane]), None):
             job = self.queues[lane][0]
             width = min(job.width, self.line.slots)
             if not self.order.fits(lane, width):
+                assert lane not in put_back, "offered again, though its width is known"
+                put_back.add(lane)
                 self.order.needs(lane, width)
                 continue
             self.started[self.queues[lane].pop(0).job_id] = self.now_s
