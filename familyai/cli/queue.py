@@ -48,7 +48,7 @@ class Queue(msgspec.Struct, frozen=True):
     waiting_jobs: list[Waiting]
 
 
-class _Found(msgspec.Struct):
+class Found(msgspec.Struct):
     data: list[Queue]
 
 
@@ -80,7 +80,7 @@ def bar(queue: Queue) -> Text:
 
 
 def _ask(api: Api) -> list[Queue]:
-    return decoded(api.ask("GET", "/v1/queue"), _Found).data
+    return decoded(api.ask("GET", "/v1/queue"), Found).data
 
 
 def _refresh(api: Api, live: Live) -> NoReturn:

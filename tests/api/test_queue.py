@@ -10,6 +10,8 @@ from api.queue import seen
 from familyai import keys
 from familyai.allowance import Role
 from familyai.catalogue import Engine, Fairness, Model
+from familyai.cli.api import decoded
+from familyai.cli.queue import Found
 from familyai.fair import Ticket
 from familyai.line import Line, Running, forecast
 from tests.api.support import LIMIT_S, ScriptedWorker, Served, until
@@ -99,7 +101,9 @@ async def test_over_http(served: Served, worker: ScriptedWorker, redis: Redis) -
         await until(one_runs_one_waits, "one runs, one waits")
         chat = (await eve.get("/v1/queue")).json()["data"][0]
         assert (chat["running_jobs"], chat["waiting_jobs"]) == ([], [])
-    chat = (await served.client.get("/v1/queue")).json()["data"][0]
+    answer = await served.client.get("/v1/queue")
+    assert decoded(answer.content, Found).data[0].running_jobs[0].member == "ada", "as the command line reads it"
+    chat = answer.json()["data"][0]
     assert [job["id"] for job in chat["running_jobs"]] == [claim.job.id]
     assert [(job["position"], job["others_ahead"], job["eta_s"]) for job in chat["waiting_jobs"]] == [(1, 0, 0.0)]
     await worker.answer(claim, b"{}")

@@ -302,13 +302,19 @@ class TestImpatience:
 
         assert (response.status_code, response.json()["error"]["code"]) == (503, "no_worker")
         assert int(response.headers["retry-after"]) > 0
-        assert await redis.zcard(keys.waiting("chat.00")) == 0
+
+        async def nobody_waits() -> bool:
+            return await redis.zcard(keys.waiting("chat.00")) == 0
+
+        await until(nobody_waits, "the job has left the line")
 
     async def test_a_worker_that_never_gets_to_it(self, served: Served, worker: ScriptedWorker) -> None:
         response = await served.chat()
 
         assert (response.status_code, response.json()["error"]["code"]) == (503, "queue_timeout")
-        assert await worker.jobs.claim(await worker.next(), "chat", worker.id) is None
+        delivery = await worker.next()
+        await until(lambda: _is(worker, delivery.job_id, State.CANCELLED), "the job is cancelled")
+        assert await worker.jobs.claim(delivery, "chat", worker.id) is None
 
     async def test_a_worker_that_dies_in_a_stream(self, served: Served, worker: ScriptedWorker) -> None:
         asking = asyncio.create_task(served.chat(stream=True))
