@@ -6,7 +6,7 @@ charges every token as it comes), and around the counters stand caps, priorities
 
 Which lane starts a job, decided anew for every free place:
 
-1. A priority that is owed service, the most owed first; then interactive, background, batch.
+1. A priority that is owed as much as its last job took, the most owed first; then interactive, background, batch.
 2. Within a priority the lane with the lowest counter; of equals the one that started least recently, then by name.
 3. A lane number that would hold more than `slots` is left out; so is batch work once all of it holds `slots`.
 4. A lane whose next job is wider than what is free ends the list: those behind it would keep it waiting for ever.
@@ -70,6 +70,7 @@ class FairOrder:
         self._count = 0
         self._shares = {Priority.BACKGROUND: fairness.background_share, Priority.BATCH: fairness.batch_share}
         self._owed = dict.fromkeys(self._shares, 0.0)
+        self._last: dict[Priority, float] = {}
         self._largest = 0.0
 
     def order(self, lanes: Iterable[str]) -> list[str]:
@@ -96,12 +97,17 @@ class FairOrder:
                 yield name
 
     def priorities(self) -> tuple[Priority, ...]:
-        """First to be served first: what is owed service, the most owed first, then as they are declared."""
-        owed = [priority for priority, service in self._owed.items() if service > 0 and self._shares[priority] > 0]
+        """First to be served first: what has earned a job, the most owed first, then as they are declared."""
+        owed = [priority for priority in self._shares if self._has_earned_a_job(priority)]
         if not owed:
             return _AS_DECLARED
         owed.sort(key=self._owed.__getitem__, reverse=True)
         return (*owed, *(priority for priority in Priority if priority not in owed))
+
+    def _has_earned_a_job(self, priority: Priority) -> bool:
+        """One as its last was; before its first, as the largest of anybody."""
+        owed = self._owed[priority]
+        return self._shares[priority] > 0 and owed > 0 and owed >= self._last.get(priority, self._largest)
 
     def standing(self, lane: str) -> tuple[float, int, str]:
         """The lower, the sooner served, within a priority."""
@@ -123,6 +129,7 @@ class FairOrder:
     def start(self, lane: str, cost: float, weight: float, width: int) -> None:
         """Charges the estimate and takes the job's places."""
         self.charge(lane, cost, weight)
+        self._last[lane_named(lane).priority] = cost
         self._take(lane, min(width, self._slots))
         self._forget_needs(lane)
         self._count += 1
@@ -157,12 +164,12 @@ class FairOrder:
         """Owed is share x all service - own service, and never more than one job's worth either way.
 
         So a priority that idled comes back with one job's credit at most, and one that had the machine to itself with
-        one job's debt.
+        one job's debt. The credit may pass one job by what the last job of others earned it: else it would lose that.
         """
         self._largest = most = max(self._largest, cost)
         for priority, share in self._shares.items():
             owed = self._owed[priority] + share * cost - (cost if priority is served else 0)
-            self._owed[priority] = max(-most, min(most, owed))
+            self._owed[priority] = max(-most, min((1 + share) * most, owed))
 
 
 def lift(counter: float, waiting: Iterable[float], last: float) -> float:

@@ -160,7 +160,7 @@ class JobStore:
         return State(was.decode()) if was else None
 
     async def finish(self, job: Job, attempt: int, state: State, busy_s: float = 0.0) -> None:
-        """`busy_s`: how long a whole answer took in the engine; 0 for what says nothing of the model's pace."""
+        """`busy_s`: how long a whole answer took, times its width; 0 for what tells nothing of the pace."""
         about = [keys.running(job.queue), keys.pace(job.queue), keys.in_flight(job.member)]
         end: list[Any] = [job.id, state, time.time(), attempt, self._ttl_ms, job.cost, busy_s]
         await self._finish([keys.job(job.id), *about], end)

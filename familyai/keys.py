@@ -31,7 +31,7 @@
 | `familyai:lane-owners`           | hash    | front (admin), `familyai member` | never; removed with the member |
 | `familyai:in-flight:{member}`    | hash    | front (enqueue), worker        | entries at a job's end; a day    |
 | `familyai:usage:{day}`           | hash    | worker                         | after `usage_days`               |
-| `LIMITS:{familyai/{window}/{who}}`, its `/-1` | string | front, worker (limits)    | after twice the window           |
+| `LIMITS:{familyai/{window}/{who}}`, its `/-1` | string | front, worker (limits) | after twice the window |
 """
 
 from collections.abc import Callable

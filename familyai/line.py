@@ -74,7 +74,7 @@ def drain_s(line: Line, now_s: float, width: int = 1) -> float | None:
     if not line.workers or line.seconds_per_cost is None:
         return None
     pace = line.seconds_per_cost
-    work = sum(min(job.width, line.slots) * job.cost * pace for job in line.waiting)
+    work = sum(min(job.width, line.slots) * _lasts_s(job, pace) for job in line.waiting)
     work += sum(min(job.width, line.slots) * _rest_s(job, pace, now_s) for job in line.running)
     widest = max([width, *(job.width for job in line.waiting)])
     return work / (line.workers * line.slots - min(widest, line.slots) + 1)
@@ -82,7 +82,12 @@ def drain_s(line: Line, now_s: float, width: int = 1) -> float | None:
 
 def _rest_s(job: Running, pace: float, now_s: float) -> float:
     elapsed_s = max(0.0, now_s - job.started_at_s)
-    return max(job.cost * pace - elapsed_s, OVERDUE * elapsed_s)
+    return max(_lasts_s(job, pace) - elapsed_s, OVERDUE * elapsed_s)
+
+
+def _lasts_s(job: Ticket | Running, pace: float) -> float:
+    """A wide job's answers are made side by side."""
+    return job.cost * pace / job.width
 
 
 class _Play:
@@ -138,7 +143,7 @@ class _Play:
 
     def _start(self, lane: str) -> str:
         job = self._queues[lane].popleft()
-        self._take(lane, job.cost, job.weight, min(job.width, self._slots), job.cost * self._pace)
+        self._take(lane, job.cost, job.weight, min(job.width, self._slots), _lasts_s(job, self._pace))
         if self._queues[lane]:
             self._line_up(lane)
         return job.job_id

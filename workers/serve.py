@@ -99,7 +99,8 @@ class Server:
         metrics.jobs.labels(self._queue, state).inc()
         log.info("job ended", extra={"action": f"job.{state}", "job": claim.job.id, "attempt": claim.attempt})
         await self._accounts.settle(claim.job, meter)
-        await self._finish(claim, state, time.monotonic() - began_s if state is State.DONE else 0.0)
+        busy_s = claim.job.width * (time.monotonic() - began_s)
+        await self._finish(claim, state, busy_s if state is State.DONE else 0.0)
 
     async def _claim(self, delivery: Delivery) -> Claim | Held | None:
         while True:

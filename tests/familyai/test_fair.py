@@ -78,27 +78,38 @@ def test_interactive_then_background_then_batch_whatever_they_had() -> None:
     assert order.order([BULK, SIDE, A]) == [A, SIDE, BULK]
 
 
-def test_who_is_owed_service_goes_first_the_most_owed_ahead() -> None:
+def test_who_has_earned_a_job_goes_first_the_most_owed_ahead() -> None:
     order = fair(background=0.1, batch=0.2)
-    order.start(A, cost=100, weight=1, width=1)
-    assert order.order([A, BULK, SIDE]) == [BULK, SIDE, A]
-    order.start(BULK, cost=15, weight=1, width=1)
-    assert order.order([A, BULK, SIDE]) == [SIDE, BULK, A]
-    order.start(SIDE, cost=40, weight=1, width=1)
+    run(order, BULK, cost=20)
+    run(order, SIDE, cost=20)
+    assert order.order([A, BULK, SIDE]) == [A, SIDE, BULK]
+    run(order, A, cost=180)  # batch is owed 20 by now, as much as its last job took
     assert order.order([A, BULK, SIDE]) == [BULK, A, SIDE]
+    run(order, A, cost=200)
+    assert order.order([A, BULK, SIDE]) == [BULK, SIDE, A]
+    run(order, BULK, cost=70)
+    assert order.order([A, BULK, SIDE]) == [SIDE, A, BULK]
+
+
+def test_the_first_job_is_earned_like_the_largest_of_anybody() -> None:
+    order = fair(batch=0.2)
+    for _ in range(5):
+        assert order.order([A, BULK]) == [A, BULK]
+        run(order, A, cost=100)
+    assert order.order([A, BULK]) == [BULK, A]
 
 
 def test_owed_is_service_not_service_by_weight() -> None:
     order = fair(batch=0.2)
-    order.start(A, cost=100, weight=100, width=1)
-    order.start(BULK, cost=19, weight=1, width=1)
+    run(order, BULK, cost=20)
+    run(order, A, cost=180, weight=100)
     assert order.order([A, BULK]) == [BULK, A]
 
 
 def test_what_was_charged_too_much_is_owed_again() -> None:
     order = fair(batch=0.2)
-    order.start(A, cost=100, weight=1, width=1)
-    order.start(BULK, cost=60, weight=1, width=1)
+    run(order, BULK, cost=50)
+    run(order, A, cost=250)
     assert order.order([A, BULK]) == [A, BULK]
     order.charge(BULK, cost=-50, weight=1)
     assert order.order([A, BULK]) == [BULK, A]
@@ -113,26 +124,27 @@ def test_without_a_share_batch_waits_even_after_it_was_charged_too_much() -> Non
     assert order.order([A, BULK]) == [A, BULK]
 
 
+def run(order: FairOrder, lane: str, cost: float, weight: float = 1) -> None:
+    order.start(lane, cost, weight, width=1)
+    order.end(lane, width=1)
+
+
 def test_idling_earns_one_job_at_most() -> None:
     order = fair(batch=0.1)
     for _ in range(1000):
-        order.start(A, cost=100, weight=1, width=1)
-        order.end(A, width=1)
-    for _ in range(2):
-        assert order.order([A, BULK]) == [BULK, A]
-        order.start(BULK, cost=60, weight=1, width=1)
+        run(order, A, cost=100)
+    assert order.order([A, BULK]) == [BULK, A]
+    run(order, BULK, cost=60)
     assert order.order([A, BULK]) == [A, BULK]
 
 
 def test_an_idle_machine_to_itself_costs_one_job_at_most() -> None:
     order = fair(batch=0.1)
     for _ in range(1000):
-        order.start(BULK, cost=100, weight=1, width=1)
-        order.end(BULK, width=1)
-    for _ in range(10):
+        run(order, BULK, cost=100)
+    for _ in range(20):
         assert order.order([A, BULK]) == [A, BULK]
-        order.start(A, cost=101, weight=1, width=1)
-        order.end(A, width=1)
+        run(order, A, cost=101)
     assert order.order([A, BULK]) == [BULK, A]
 
 
@@ -553,10 +565,10 @@ def test_a_wide_job_starts_though_narrow_ones_never_end_coming() -> None:
     random=st.randoms(use_true_random=False),
 )
 @settings(max_examples=60, deadline=None)
-def test_background_and_batch_get_their_share_of_a_busy_model_within_one_job(
+def test_background_and_batch_get_their_share_of_a_busy_model_within_two_jobs(
     order: tuple[float, float], slots: int, sizes: tuple[int, int, int], random: Random
 ) -> None:
-    """As charged, all three waiting: never more than one job below the share, never more than one above it."""
+    """As charged, all three waiting: never more than two jobs below the share, never more than one above it."""
     waiting = [A, SIDE, BULK]
     shares = dict(zip(waiting[1:], order, strict=True))
     answers = {lane: [random.randint(1, size) for _ in range(300)] for lane, size in zip(waiting, sizes, strict=True)}
@@ -567,7 +579,10 @@ def test_background_and_batch_get_their_share_of_a_busy_model_within_one_job(
     for _ in household.play():
         everything = sum(served.counters.values())
         for lane, share in shares.items():
-            assert abs(share * everything - served.counters.get(lane, 0.0)) <= largest + 1e-6 or not share
+            assert (
+                -largest - 1e-6 <= share * everything - served.counters.get(lane, 0.0) <= 2 * largest + 1e-6
+                or not share
+            )
             assert share or lane not in served.counters
         if not all(household.queues.values()):
             return

@@ -79,8 +79,8 @@ def test_batch_is_last() -> None:
 
 def test_batch_gets_its_share() -> None:
     waiting = [ticket("bulk", BULK), *(ticket(f"a{n}", A, created_at_s=n) for n in range(5))]
-    shared = line(*waiting, fairness=Fairness(batch_share=0.2))
-    assert list(forecast(shared, NOW_S)) == ["a0", "bulk", "a1", "a2", "a3", "a4"]
+    shared = line(*waiting, fairness=Fairness(batch_share=0.3))
+    assert list(forecast(shared, NOW_S)) == ["a0", "a1", "a2", "a3", "bulk", "a4"]
 
 
 def test_running_jobs_take_what_is_left_of_them() -> None:
@@ -126,7 +126,7 @@ def test_a_wide_job_waits_for_its_width_and_nobody_overtakes_it() -> None:
     runs = (running(C, cost=8, started_at_s=NOW_S),)
     waiting = [ticket("wide", A, width=2), ticket("narrow", B, created_at_s=1)]
     places = forecast(line(*waiting, runs=runs, slots=2), NOW_S)
-    assert places == {"wide": Place(1, 8.0), "narrow": Place(2, 18.0)}
+    assert places == {"wide": Place(1, 8.0), "narrow": Place(2, 13.0)}  # its answers are made side by side
 
 
 def test_a_job_wider_than_a_worker_takes_one_worker() -> None:
@@ -137,8 +137,8 @@ def test_a_job_wider_than_a_worker_takes_one_worker() -> None:
 def test_draining_is_all_work_over_the_places() -> None:
     waiting = [ticket("a1", A, cost=30), ticket("b1", B, cost=6, width=2)]
     runs = (running(C, cost=8, started_at_s=NOW_S - 4),)
-    assert drain_s(line(*waiting, runs=runs, slots=4), NOW_S) == (30 + 12 + 4) / 3
-    assert drain_s(line(*waiting, runs=runs, slots=4), NOW_S, width=9) == 30 + 12 + 4
+    assert drain_s(line(*waiting, runs=runs, slots=4), NOW_S) == (30 + 6 + 4) / 3
+    assert drain_s(line(*waiting, runs=runs, slots=4), NOW_S, width=9) == 30 + 6 + 4
     assert drain_s(line(), NOW_S) == 0
 
 
@@ -198,7 +198,7 @@ class Worker:
         self.now_s, self.ends = 0.0, []
         for job in sorted(of.running, key=lambda job: job.started_at_s):
             elapsed_s = NOW_S - job.started_at_s
-            rest_s = max(job.cost * of.seconds_per_cost - elapsed_s, elapsed_s * OVERDUE)
+            rest_s = max(job.cost * of.seconds_per_cost / job.width - elapsed_s, elapsed_s * OVERDUE)
             self.take(job, 0.0, rest_s)
         self.queues = {
             lane: sorted((job for job in of.waiting if job.lane == lane), key=lambda job: job.created_at_s)
@@ -226,7 +226,7 @@ class Worker:
                 self.order.needs(lane, width)
                 continue
             self.started[self.queues[lane].pop(0).job_id] = self.now_s
-            self.take(job, job.cost, job.cost * self.line.seconds_per_cost)
+            self.take(job, job.cost, job.cost * self.line.seconds_per_cost / job.width)
 
     def take(self, job: Ticket | Running, cost: float, lasts_s: float) -> None:
         width = min(job.width, self.line.slots)
