@@ -152,7 +152,7 @@ tickets = st.lists(
         job_id=st.uuids().map(str),
         lane=st.sampled_from(all_lanes),
         member=st.just("ada"),
-        width=st.sampled_from([1, 1, 1, 2, 3, 9]),
+        width=st.sampled_from([1, 1, 1, 2, 4, 8]),
         cost=st.integers(1, 40).map(float),
         weight=st.sampled_from([0.5, 1.0, 2.0]),
         created_at_s=st.integers(0, 50).map(float),
@@ -165,7 +165,7 @@ runs = st.lists(
         lane=st.sampled_from(all_lanes),
         cost=st.integers(1, 40).map(float),
         started_at_s=st.integers(900, 1000).map(float),
-        width=st.sampled_from([1, 1, 2, 9]),
+        width=st.sampled_from([1, 1, 2, 8]),
     ),
     max_size=6,
 )
