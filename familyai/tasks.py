@@ -50,6 +50,7 @@ def make_app(broker_url: str, lanes: Sequence[str] = (), **transport_options: An
         broker_connection_max_retries=None,
         broker_transport_options={
             "visibility_timeout": VISIBILITY_TIMEOUT_S,
+            "priority_steps": [0],  # the order of lanes decides; kombu would wait on four lists for each
             "socket_keepalive": True,
             "health_check_interval": 10,
             **transport_options,

@@ -90,3 +90,10 @@ def test_a_worker_drains_its_lanes_and_a_client_none() -> None:
     conf = make_app("redis://127.0.0.1:1/0", names).conf
     assert [queue.name for queue in conf.task_queues] == names
     assert make_app("redis://127.0.0.1:1/0").conf.task_queues is None
+
+
+def test_a_worker_waits_on_one_list_for_each_lane(broker_url: str) -> None:
+    with make_app(broker_url, [lane.name for lane in lanes("q", 2)]) as app, app.connection_for_read() as connection:
+        channel = connection.default_channel
+        assert channel.priority_steps == [0]
+        assert channel._q_for_pri("q.00", 9) == "q.00"
