@@ -1,7 +1,7 @@
 # FamilyAI in two commands: `make up` and `make test`. Variables given to make reach the programs: `make up FAMILYAI_PORT=8090`.
 
 .DEFAULT_GOAL := help
-.PHONY: help up down setup setup-dev test test-fast check format lock bench bench-speech
+.PHONY: help up down setup setup-dev test test-fast check format lock bench bench-fair bench-speech
 
 BIN := .venv/bin
 ARGS :=
@@ -50,6 +50,9 @@ lock: ## Pin what pyproject.toml asks for, keeping pins that still fit; UPGRADE=
 
 bench: setup-dev ## Measure what the path through the queue adds, with the echo engine
 	$(BIN)/python scripts/bench.py $(ARGS)
+
+bench-fair: setup-dev ## Measure how fair the queue is, against FIFO and round robin
+	$(BIN)/python scripts/bench_fair.py $(ARGS)
 
 bench-speech: setup-dev ## Measure how fast the embedded Whisper hears
 	$(BIN)/python scripts/bench_speech.py $(ARGS)
