@@ -44,7 +44,7 @@ _SOUND: dict[str, Any] = {
 
 def _answers(content: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
     success = {"description": "The engine's answer, unchanged.", "headers": HEADERS, "content": content}
-    return {200: success, **refusals(400, 401, 404, 413, 500, 503, 507)}
+    return {200: success, **refusals(400, 401, 403, 404, 410, 413, 429, 500, 503, 507)}
 
 
 async def transcribing(request: Request, front: CurrentFront, member: AskingMember, wishes: CurrentWishes) -> Relay:

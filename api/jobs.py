@@ -83,7 +83,7 @@ async def retrieve_job(job_id: JobId, front: CurrentFront, caller: CurrentCaller
 
 @router.delete("/{job_id}", summary="Cancel a job", responses=refusals(404))
 async def cancel_job(job_id: JobId, front: CurrentFront, caller: CurrentCaller) -> JobObject:
-    """It never starts, or stops at once; whoever waits for its answer is told `cancelled`, with 409 or in the stream.
+    """It never starts, or stops at once; whoever waits for its answer is told `cancelled`, with 410 or in the stream.
 
     May be repeated: a job that has ended stays as it ended.
     """

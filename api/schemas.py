@@ -160,7 +160,7 @@ _REASONS = {
     401: "No key, a wrong key, or the key of a removed member.",
     403: "Not this member's to do, or not now.",
     404: "There is no such model; the message lists those there are.",
-    409: "Taken back while it waited or ran: `DELETE /v1/jobs/{id}`.",
+    410: "Taken back while it waited or ran: `DELETE /v1/jobs/{id}`.",
     413: "The body is over its limit.",
     415: "The body is compressed.",
     429: "A limit is reached; `Retry-After` says when asking again may help.",

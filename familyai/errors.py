@@ -8,7 +8,7 @@ FamilyAIError
     ├── Unauthorized         401  no key, a wrong key, or a removed member's
     ├── Forbidden            403  not this member's to do, or not now
     ├── NotFound             404  no such model or path
-    ├── Cancelled            409  taken back by its member or an admin
+    ├── Cancelled            410  taken back by its member or an admin
     ├── TooLarge             413  the body is over its limit
     ├── LimitReached         429  a limit that a parent set, or a line that is too long
     ├── EngineFailed         500  the engine raised
@@ -81,7 +81,9 @@ class NotFound(RequestError):
 
 
 class Cancelled(RequestError):
-    status = 409
+    """Not 409, which OpenAI's clients try again by themselves."""
+
+    status = 410
     type = "invalid_request_error"
     code = "cancelled"
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+import openai
 import pytest
 from redis.asyncio import Redis
 
@@ -199,7 +200,7 @@ async def test_a_queued_job_never_starts_and_its_request_ends(
     assert [(answer.status_code, answer.json()["state"]) for answer in answers] == [(200, "cancelled")] * 2
     assert answers[0].json() | {"queue_wait_s": 0} == answers[1].json() | {"queue_wait_s": 0}
     response = await asking
-    assert response.status_code == 409
+    assert response.status_code == 410
     assert response.json()["error"] == {
         "message": "This request was taken back.",
         "type": "invalid_request_error",
@@ -209,6 +210,24 @@ async def test_a_queued_job_never_starts_and_its_request_ends(
     assert await worker.jobs.claim(await worker.next(), "chat", worker.id) is None
     assert await worker.jobs.waiting("chat") == 0
     assert await redis.hlen(keys.in_flight("ada")) == 0
+
+
+async def test_openais_client_does_not_ask_again_for_what_was_taken_back(
+    served: Served, worker: ScriptedWorker, redis: Redis
+) -> None:
+    async with openai.AsyncOpenAI(base_url=f"{served.url}/v1", api_key=served.key) as client:
+        asking = asyncio.create_task(client.chat.completions.create(model="auto", messages=[]))
+        await until(lambda: is_waiting(worker, 1), "it waits")
+        (job_id,) = await redis.hkeys(keys.backlog("chat"))
+        await served.client.delete(f"/v1/jobs/{job_id.decode()}")
+        with pytest.raises(openai.APIStatusError) as caught:
+            await asking
+    assert caught.value.status_code == 410
+    assert await worker.jobs.waiting("chat") == 0
+
+
+async def is_waiting(worker: ScriptedWorker, count: int) -> bool:
+    return await worker.jobs.waiting("chat") == count
 
 
 async def test_a_running_jobs_worker_is_told_and_its_stream_ends(

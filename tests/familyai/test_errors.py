@@ -10,7 +10,7 @@ KINDS = [
     (errors.Unauthorized, 401, "invalid_request_error", "invalid_api_key"),
     (errors.Forbidden, 403, "permission_error", "forbidden"),
     (errors.NotFound, 404, "invalid_request_error", None),
-    (errors.Cancelled, 409, "invalid_request_error", "cancelled"),
+    (errors.Cancelled, 410, "invalid_request_error", "cancelled"),
     (errors.TooLarge, 413, "invalid_request_error", "request_too_large"),
     (errors.LimitReached, 429, "rate_limit_error", "rate_limit_exceeded"),
     (errors.EngineFailed, 500, "server_error", "engine_failed"),
