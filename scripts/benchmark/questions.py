@@ -112,6 +112,8 @@ def word_times(question: Question, chunks: list[tuple[float, bytes]]) -> list[fl
             _compare(question, "".join(words[choice]))
         if len(times) != question.tokens * question.n:
             raise WrongAnswer(f"{question.name}: {len(times)} words came, {question.tokens * question.n} were due")
+    elif not times:
+        raise WrongAnswer(f"{question.name}: an answer without words")
     return times
 
 

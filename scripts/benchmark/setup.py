@@ -64,17 +64,19 @@ class Processes:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
-    async def start(self, name: str, argv: Sequence[str], probe: Probe, env: dict[str, str]) -> int:
+    async def start(
+        self, name: str, argv: Sequence[str], probe: Probe, env: dict[str, str], limit_s: float = START_LIMIT_S
+    ) -> int:
         """Returns its pid once the probe says that it is healthy. Raises CannotStart."""
         log = self._home / f"{name}.log"
         child = Child(argv, _clean_environment() | env, log)
         ended = asyncio.ensure_future(child.wait())
         self._stack.push_async_callback(_end, child, ended)
         healthy = asyncio.ensure_future(_wait_for(probe))
-        done, _ = await asyncio.wait({ended, healthy}, timeout=START_LIMIT_S, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait({ended, healthy}, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
         healthy.cancel()
         if healthy not in done:
-            reason = exit_words(ended.result()) if ended in done else f"is not healthy after {START_LIMIT_S:g} s"
+            reason = exit_words(ended.result()) if ended in done else f"is not healthy after {limit_s:g} s"
             raise CannotStart(f"{name} {reason}:\n{log.read_text(errors='replace')[-2000:]}")
         return child.pid
 

@@ -24,6 +24,7 @@ PROFILE = "bench"
 PLACES = 5
 LANES = 32
 NO_LIMIT = 10_000
+LOAD_LIMIT_S = 300.0
 MEMBERS = ("quiet", "ada", "ben", "cem", "dora", "eva")
 HEAVY = "heavy"
 """A member of twice the weight."""
@@ -129,7 +130,7 @@ async def _start_worker(processes: Processes, variant: Variant, env: dict[str, s
     module = round_robin_worker.__file__ if variant.takes_turns else None
     program = (*PYTHON[:-1], module) if module else (*PYTHON, "workers")
     health = HttpProbe(loopback_url(port, "/health"))
-    return await processes.start(name, (*program, QUEUE, "--port", str(port)), health, env)
+    return await processes.start(name, (*program, QUEUE, "--port", str(port)), health, env, LOAD_LIMIT_S)
 
 
 async def _add_members(members: MemberStore) -> dict[str, str]:
