@@ -141,7 +141,7 @@ async def change_member(name: Name, front: CurrentFront, admin: CurrentAdmin, da
 
 @router.delete("/{name}", summary="Remove a member", responses=refusals(400, 404))
 async def delete_member(name: Name, front: CurrentFront, admin: CurrentAdmin) -> MemberDeleted:
-    """Their key stops working at once, and their files are deleted. The last admin stays."""
+    """Their key stops working at once, and their files are deleted. The last admin with a key stays."""
     with broker_errors():
         member = await front.members.remove(name)
     _log("a member was removed", "member.removed", member.name, admin)

@@ -52,6 +52,11 @@ class Member(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     trusted: bool = False
     user: str | None = None
 
+    @property
+    def administers(self) -> bool:
+        """Whether they can: that needs a key which speaks for nobody else."""
+        return self.role is Role.ADMIN and bool(self.key_id) and not self.trusted
+
     def allowance(self, roles: Roles) -> Allowance:
         """The limits that count: their own, and of their role where they have none."""
         return roles.of(self.role, self.own)
@@ -113,10 +118,13 @@ local function give_back(key, field)
   if field and not taken(key, field) then redis.call('HDEL', key, field) end
 end
 local function lane_of(member) return member['lane'] and string.format('%d', member['lane']) end
+local function administers(member)
+  return member['role'] == 'admin' and (member['key_id'] or '') ~= '' and not member['trusted']
+end
 local function other_admins()
   for _, data in ipairs(redis.call('HVALS', KEYS[1])) do
     local other = cjson.decode(data)
-    if other['role'] == 'admin' and other['name'] ~= ARGV[1] then return true end
+    if administers(other) and other['name'] ~= ARGV[1] then return true end
   end
   return false
 end
@@ -307,7 +315,7 @@ class MemberStore:
             name = owner.decode() if isinstance(owner, bytes) else "another member"
             raise _UserTaken(f"this user is '{name}' already; unlink or remove that member first", param="user")
         if outcome == "last":
-            raise BadRequest(f"'{member.name}' is the last admin; make another one first", code="last_admin")
+            raise BadRequest(f"'{member.name}' is the last admin with a key; make another one first", code="last_admin")
 
     async def _remove_belongings(self, name: str) -> None:
         await self._redis.delete(keys.in_flight(name))

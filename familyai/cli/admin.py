@@ -27,6 +27,6 @@ async def admin_key(members: MemberStore, known_key: str) -> str:
 
 
 async def _free_or_admins(members: MemberStore) -> str:
-    """`admin`, but where somebody else is called so, `admin (2)`."""
-    others = {folded(member.name) for member in await members.all() if member.role is not Role.ADMIN}
+    """`admin`, but where somebody else is called so, who has no admin's key, `admin (2)`."""
+    others = {folded(member.name) for member in await members.all() if not member.administers}
     return next(name for name in numbered(NAME) if folded(name) not in others)

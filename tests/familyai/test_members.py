@@ -320,6 +320,37 @@ async def test_the_last_admin_stays_an_admin(store: MemberStore) -> None:
     assert [member.role for member in await store.all()] == [Role.ADULT, Role.ADMIN]
 
 
+async def test_an_admin_without_a_key_cannot_stand_in_for_the_last_one(store: MemberStore) -> None:
+    await store.add("Mum", Role.ADMIN)
+    await store.of_user("u-1", "Dad")
+    await store.change("Dad", Change(role=Role.ADMIN))
+    for act in (store.remove("Mum"), store.change("Mum", Change(role=Role.ADULT))):
+        with pytest.raises(BadRequest) as raised:
+            await act
+        assert raised.value.code == "last_admin"
+    await store.rotate("Dad")
+    await store.remove("Mum")
+    assert await names(store) == ["Dad"]
+
+
+async def test_an_admin_without_a_key_may_go(store: MemberStore) -> None:
+    await store.add("Mum", Role.ADMIN)
+    await store.of_user("u-1", "Dad")
+    await store.change("Dad", Change(role=Role.ADMIN))
+    await store.remove("Dad")
+    assert await names(store) == ["Mum"]
+
+
+async def test_a_trusted_admin_of_before_cannot_stand_in_for_the_last_one(store: MemberStore, any_redis: Redis) -> None:
+    await store.add("Mum", Role.ADMIN)
+    webui, _ = await store.add("webui", Role.ADULT, Change(trusted=True))
+    admin = msgspec.structs.replace(webui, role=Role.ADMIN)
+    await any_redis.hset(keys.MEMBERS, "webui", msgspec.json.encode(admin))
+    with pytest.raises(BadRequest) as raised:
+        await store.remove("Mum")
+    assert raised.value.code == "last_admin"
+
+
 async def test_two_admins_who_remove_each_other_at_once_leave_one(redis: Redis) -> None:
     store = MemberStore(redis, PROFILE)
     for name in ("mum", "dad"):

@@ -5,7 +5,7 @@ from redis.asyncio import Redis
 from familyai.allowance import Role
 from familyai.catalogue import Profile
 from familyai.cli.admin import admin_key
-from familyai.members import MemberStore
+from familyai.members import Change, MemberStore
 
 PROFILE = Profile(memory_budget_gb=1, queues={})
 
@@ -42,3 +42,14 @@ async def test_a_child_who_is_called_admin_keeps_their_key(redis: Redis) -> None
     assert second is not None
     assert (first.name, first.role, second.name) == ("admin (2)", Role.ADMIN, "admin (2)")
     assert await members.authenticate(theirs) is not None
+
+
+async def test_a_chat_user_who_is_called_admin_is_not_taken_over(redis: Redis) -> None:
+    """Not even as an admin: else that person and whoever starts FamilyAI would be one member."""
+    members = MemberStore(redis, PROFILE)
+    await members.of_user("u-1", "Admin")
+    user = await members.change("Admin", Change(role=Role.ADMIN))
+    first = await members.authenticate(await admin_key(members, ""))
+    assert first is not None
+    assert first.name == "admin (2)"
+    assert await members.get("Admin") == user
