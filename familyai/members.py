@@ -86,7 +86,10 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
         )
         if changed.trusted and changed.role is Role.ADMIN:
             raise BadRequest("a trusted key is never an admin's", param="trusted", code="trusted_admin")
-        return msgspec.structs.replace(changed, own=_checked(own, changed.role, profile))
+        checked = _checked(own, changed.role, profile)
+        if self.own.get("models") is not None:  # those of before may name queues that are gone
+            _check_models(checked["models"], profile)
+        return msgspec.structs.replace(changed, own=checked)
 
 
 class _ApiKey(msgspec.Struct, frozen=True):
@@ -364,8 +367,6 @@ def _checked(own: dict[str, Any], role: Role, profile: Profile) -> dict[str, Any
     for name in own:
         if isinstance(limits[name], int | float) and limits[name] > _MOST:
             raise BadRequest(f"`{name}` is at most {_MOST}", param=name, code="invalid_value")
-    if "models" in own and own["models"] is not None:
-        _check_models(limits["models"], profile)
     return {name: limits[name] for name in limits if name in own}
 
 

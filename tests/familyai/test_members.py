@@ -298,6 +298,22 @@ async def test_a_change_that_is_none_changes_nothing(store: MemberStore, change:
     assert await store.all() == [before]
 
 
+@pytest.mark.parametrize(
+    "change", [Change(own={"hours": "07:00-20:00"}), Change(role=Role.ADULT), Change(trusted=True)]
+)
+async def test_a_queue_that_is_gone_stands_in_no_other_changes_way(
+    store: MemberStore, any_redis: Redis, change: Change
+) -> None:
+    await store.add("leo", Role.CHILD, Change(own={"models": ["chat", "asr"]}))
+    less = PROFILE.model_copy(update={"queues": {name: PROFILE.queues[name] for name in ("chat", "chat-light")}})
+    later = MemberStore(any_redis, less)
+    member = await later.change("leo", change)
+    assert member.allowance(less.roles).models == ("chat", "asr")
+    with pytest.raises(BadRequest, match="'asr' is no queue"):
+        await later.change("leo", Change(own={"models": ["chat", "asr"]}))
+    assert (await later.change("leo", Change(own={"models": ["chat"]}))).own["models"] == ["chat"]
+
+
 @pytest.mark.parametrize("first", ["role", "trusted"])
 async def test_a_trusted_key_is_never_an_admins(store: MemberStore, first: str) -> None:
     admin, trusted = Change(role=Role.ADMIN), Change(trusted=True)
