@@ -5,9 +5,12 @@ from pydantic import BaseModel, Field
 
 from api.auth import CurrentMember
 from api.front import CurrentFront, Front
+from api.gate import may_use
 from api.schemas import refusals
 from familyai.catalogue import Task
-from routing.resolve import names, resolve
+from familyai.errors import NotFound
+from familyai.members import Member
+from routing.resolve import SHOWN, Target, names, resolve
 
 router = APIRouter(prefix="/v1", tags=["models"], responses=refusals(401, 503))
 
@@ -37,17 +40,28 @@ class ModelList(BaseModel):
 @router.get("/models", summary="List models")
 async def list_models(front: CurrentFront, member: CurrentMember) -> ModelList:
     """Every name that this member can use as `model`: aliases first, then queues."""
-    return ModelList(data=[_card(name, front) for name in names(front.profile)])
+    return ModelList(data=[_card(name, target, front) for name, target in _theirs(member, front).items()])
 
 
 @router.get("/models/{name:path}", summary="Retrieve a model", responses=refusals(404))
 async def retrieve_model(name: str, front: CurrentFront, member: CurrentMember) -> ModelCard:
-    """One name: a queue, an alias, or a model's own id."""
-    return _card(name, front)
-
-
-def _card(name: str, front: Front) -> ModelCard:
+    """One name that this member can use: a queue, an alias, or a model's own id."""
     target = resolve(name, front.profile)
+    if not may_use(member.allowance(front.profile.roles), target):
+        theirs = ", ".join(_theirs(member, front)) or "none"
+        words = f"there is no model '{name[:SHOWN]}' for you; you can use: {theirs}"
+        raise NotFound(words, param="model", code="model_not_found")
+    return _card(name, target, front)
+
+
+def _theirs(member: Member, front: Front) -> dict[str, Target]:
+    """The names that they may use, and where each leads."""
+    allowance = member.allowance(front.profile.roles)
+    targets = {name: resolve(name, front.profile) for name in names(front.profile)}
+    return {name: target for name, target in targets.items() if may_use(allowance, target)}
+
+
+def _card(name: str, target: Target, front: Front) -> ModelCard:
     return ModelCard(
         id=name,
         model=target.model.model,
