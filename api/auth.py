@@ -45,7 +45,7 @@ class Door:
         self._strangers = Strangers(Windows(front.redis), front.profile.limits.strangers_per_minute)
 
     async def caller(self, request: Request, key: str | None) -> Caller:
-        """Raises Unauthorized, BadRequest, and LimitReached for one stranger too many."""
+        """Raises Unauthorized, BadRequest, LimitReached for one stranger too many, Forbidden for one user too many."""
         try:
             holder = await self._holder(request, key)
         except (Unauthorized, BadRequest):
@@ -81,8 +81,8 @@ async def authenticate(
     bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
     api_key: Annotated[str | None, Security(_api_key)],
 ) -> Caller:
-    """Raises Unauthorized, BadRequest for two keys at once, LimitReached, or Unavailable: at once while the broker is
-    down, soon when it does not answer."""
+    """Raises Unauthorized, BadRequest for two keys at once, LimitReached, Forbidden, or Unavailable: at once while the
+    broker is down, soon when it does not answer."""
     front.replies.check_connected()
     with broker_errors():
         async with asyncio.timeout(AUTHENTICATE_S):
@@ -112,5 +112,5 @@ CurrentAdmin = Annotated[Member, Depends(current_admin)]
 
 async def counted_guest(request: Request, front: CurrentFront) -> None:
     """For what anybody may ask for without a key: strangers so often a minute. Raises LimitReached, BadRequest."""
-    with suppress(Unauthorized, Unavailable):
+    with suppress(Unauthorized, Forbidden, Unavailable):
         await authenticate(request, front, await _bearer(request), await _api_key(request))

@@ -12,7 +12,7 @@ from familyai.errors import NotFound
 from familyai.members import Member
 from routing.resolve import SHOWN, Target, names, resolve
 
-router = APIRouter(prefix="/v1", tags=["models"], responses=refusals(401, 503))
+router = APIRouter(prefix="/v1", tags=["models"], responses=refusals(401, 403, 503))
 
 _CREATED_S = 1735689600  # the list is configuration and has no age; OpenAI's clients insist on a number
 

@@ -143,6 +143,9 @@ class Limits(_Frozen):
     strangers_per_minute: int = Field(
         30, gt=0, description="Requests without a valid key that one address may send in any minute."
     )
+    chat_users: int = Field(
+        100, ge=0, description="Users of a chat UI that may become members by themselves and have no key of their own."
+    )
     record_ttl_s: float = Field(3600, gt=0, description="How long a job's record is kept after it was last written.")
     drain_s: float = Field(30, gt=0, description="How long a stopping worker or front lets running answers finish.")
     media_domains: tuple[str, ...] = Field(

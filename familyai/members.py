@@ -11,6 +11,7 @@ import hmac
 import logging
 import re
 import secrets
+import shlex
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,9 +24,9 @@ from redis.asyncio import Redis
 from familyai import keys
 from familyai.allowance import Allowance, Role, Roles
 from familyai.catalogue import Profile
-from familyai.errors import BadRequest, DecodeError, NotFound, Unavailable
+from familyai.errors import BadRequest, DecodeError, Forbidden, NotFound, Unavailable
 from familyai.lanes import first_free, lane_named
-from familyai.names import RULE, composed, folded, is_valid, made_valid, numbered
+from familyai.names import RULE, composed, folded, is_valid, made_valid, namesakes
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ _T = TypeVar("_T")
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One person or program. `key_id` is empty for whoever has no key and comes through a chat UI only."""
+    """One person or program. `key_id` is empty for whoever came by themselves, and only comes through a chat UI."""
 
     name: str
     role: Role
@@ -109,7 +110,7 @@ return {entry, name and redis.call('HGET', KEYS[2], name)}
 """
 
 # KEYS: members, API keys, names, users, lane owners. ARGV: name, folded name, the member before ('' if there was none)
-# and after ('' if there is none any more), the entry of their new key ('' if it stays).
+# and after ('' if there is none any more), the entry of their new key ('' if it stays), most members without a key.
 # Returns what stood in the way; repeated by its own caller, 'done' again.
 _WRITE = """
 local function read(text) if text == '' then return {} end return cjson.decode(text) end
@@ -119,6 +120,13 @@ local function taken(key, field)
 end
 local function give_back(key, field)
   if field and not taken(key, field) then redis.call('HDEL', key, field) end
+end
+local function is_full()
+  local number = 0
+  for _, data in ipairs(redis.call('HVALS', KEYS[1])) do
+    if (cjson.decode(data)['key_id'] or '') == '' then number = number + 1 end
+  end
+  return number >= tonumber(ARGV[6])
 end
 local function lane_of(member) return member['lane'] and string.format('%d', member['lane']) end
 local function administers(member)
@@ -138,6 +146,7 @@ if now ~= ARGV[3] then return 'changed' end
 local before, after = read(ARGV[3]), read(ARGV[4])
 if ARGV[3] == '' and taken(KEYS[3], ARGV[2]) then return 'name' end
 if taken(KEYS[4], after['user']) then return 'user' end
+if ARGV[3] == '' and after['key_id'] == '' and is_full() then return 'full' end
 if taken(KEYS[5], lane_of(after)) then return 'lane' end
 if before['role'] == 'admin' and after['role'] ~= 'admin' and not other_admins() then return 'last' end
 
@@ -232,20 +241,27 @@ class MemberStore:
     async def of_user(self, user_id: str, called: str) -> Member:
         """The member that a chat UI's user is; one that nobody knows becomes a child, without a key, called like that.
 
-        Asked for twice at once, they are still one member.
+        Asked for twice at once, they are still one member. Raises Forbidden for one newcomer too many.
         """
         user = user_key(user_id)
         if (member := await self._of_user(user)) is not None:
             return member
         await self.all()  # as in `add`
-        for name in numbered(made_valid(called)):
+        for _ in range(_ATTEMPTS):
+            name = await self._free_name(namesakes(made_valid(called), user))
             new = Member(name=name, role=Role.CHILD, key_id="", created_at_s=time.time(), user=user)
             with suppress(_NameTaken, _UserTaken):
-                await self._add(new, b"")
+                new = await self._add(new, b"")
                 log.info("a chat UI's user is new", extra={"action": "member.added", "member": name, "user": user})
+                return new
             if (member := await self._of_user(user)) is not None:
                 return member
-        raise _busy()  # never: names do not end
+        raise _busy()
+
+    async def _free_name(self, names: list[str]) -> str:
+        """The first that is nobody's; the last of them where all are taken, which is then refused."""
+        owners = await self._redis.hmget(keys.MEMBER_NAMES, [folded(name) for name in names])
+        return next((name for name, owner in zip(names, owners, strict=True) if owner is None), names[-1])
 
     async def _of_user(self, user: str) -> Member | None:
         name = await self._redis.hget(keys.USERS, user)
@@ -280,9 +296,11 @@ class MemberStore:
     async def _know_names(self, members: list[Member]) -> None:
         """Members of version 0.1 are not listed by how their names are compared."""
         known = set(cast(list[bytes], await self._redis.hvals(keys.MEMBER_NAMES)))
+        writing = self._redis.pipeline(transaction=False)
         for member in members:
             if member.name.encode() not in known:
-                await self._redis.hsetnx(keys.MEMBER_NAMES, folded(member.name), member.name)
+                writing.hsetnx(keys.MEMBER_NAMES, folded(member.name), member.name)
+        await writing.execute()
 
     async def _free_lane(self) -> int | None:
         """The lowest that is nobody's, and in which nobody waits."""
@@ -305,18 +323,20 @@ class MemberStore:
     async def _write(self, name: str, before: bytes, after: bytes, entry: bytes = b"") -> str:
         outcome = await self._script(
             keys=[keys.MEMBERS, keys.API_KEYS, keys.MEMBER_NAMES, keys.USERS, keys.LANE_OWNERS],
-            args=[name, folded(name), before, after, entry],
+            args=[name, folded(name), before, after, entry, self._profile.limits.chat_users],
         )
         return bytes(outcome).decode()
 
     async def _refuse(self, outcome: str, member: Member) -> None:
-        """Raises BadRequest for what no second attempt would change."""
+        """Raises BadRequest, or Forbidden for a newcomer, for what no second attempt would change."""
         if outcome == "name":
             raise _NameTaken(f"there is already a member '{member.name}'", param="name")
         if outcome == "user":
             owner = await self._redis.hget(keys.USERS, member.user or "")
             name = owner.decode() if isinstance(owner, bytes) else "another member"
             raise _UserTaken(f"this user is '{name}' already; unlink or remove that member first", param="user")
+        if outcome == "full":
+            raise _too_many_users(user_of(member) or "", self._profile.limits.chat_users)
         if outcome == "last":
             raise BadRequest(f"'{member.name}' is the last admin with a key; make another one first", code="last_admin")
 
@@ -392,6 +412,15 @@ def _new_key(name: str) -> tuple[str, bytes, str]:
     key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
     entry = msgspec.json.encode({"name": name, "secret_hash": _hash(secret)})
     return key_id, entry, f"fai-{key_id}-{secret}"
+
+
+def _too_many_users(user_id: str, most: int) -> Forbidden:
+    return Forbidden(
+        f"Nobody here knows you yet, and no more than {most} may come by themselves. A parent can say who you are "
+        f"(`familyai member link NAME {shlex.quote(user_id)}`), remove somebody who no longer comes "
+        "(`familyai member remove NAME`), or raise `chat_users` in queues.yaml.",
+        code="too_many_users",
+    )
 
 
 def _busy() -> Unavailable:

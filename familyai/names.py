@@ -3,14 +3,19 @@
 Two names are one where they differ in case or Unicode form alone: `Leo`, `leo` and `ＬＥＯ` are the same member.
 """
 
+import hashlib
 import unicodedata
 from collections.abc import Iterator
-from itertools import count
+from itertools import count, islice
 
 LONGEST = 64
 RULE = f"a name has 1 to {LONGEST} letters, digits, spaces or any of . ' @ _ - ( ), and begins with a letter or digit"
 NOBODY = "user"
 """Whoever a chat UI speaks for without a name that could be one here."""
+NUMBERED = 10
+"""Namesakes who are told apart by a number."""
+HASH_LENGTHS = (6, 12, 24)
+"""Of the others; the shorter two may be taken, by chance or on purpose."""
 _SIGNS = " .'@_-()"
 
 
@@ -39,8 +44,21 @@ def numbered(name: str) -> Iterator[str]:
     """`Leo`, then `Leo (2)`, `Leo (3)`, for when the first is taken."""
     yield name
     for number in count(2):
-        suffix = f" ({number})"
-        yield name[: LONGEST - len(suffix)].rstrip() + suffix
+        yield _with_suffix(name, str(number))
+
+
+def namesakes(name: str, who: str) -> list[str]:
+    """What somebody may be called, the first that is free: numbered up to the tenth, then by a hash of who they are.
+
+    So that a free one is found at once, however many there are.
+    """
+    digest = hashlib.sha256(who.encode()).hexdigest()
+    numbers = islice(numbered(name), NUMBERED)
+    return [*numbers, *(_with_suffix(name, digest[:length]) for length in HASH_LENGTHS)]
+
+
+def _with_suffix(name: str, suffix: str) -> str:
+    return f"{name[: LONGEST - len(suffix) - 3].rstrip()} ({suffix})"
 
 
 def _is_first(one: str) -> bool:

@@ -19,6 +19,7 @@ from tests.api.support import PROFILE, Served, serving
 SECRET = "a secret of thirty-two bytes or more"
 MODELS, FILES, MEMBERS = "/v1/models", "/v1/files", "/v1/admin/members"
 STRANGERS = 3
+USERS = 2
 
 
 @pytest.fixture
@@ -34,7 +35,8 @@ def proxies() -> str:
 
 @pytest.fixture
 def profile() -> Profile:
-    return Profile.model_validate(PROFILE | {"limits": {"strangers_per_minute": STRANGERS}})
+    limits = {"strangers_per_minute": STRANGERS, "chat_users": USERS}
+    return Profile.model_validate(PROFILE | {"limits": limits})
 
 
 @pytest.fixture
@@ -153,6 +155,22 @@ async def test_a_user_who_comes_to_two_fronts_at_once_is_one_member(
 
     assert {response.status_code for response in responses} == {200}
     assert await names(served) == {"ada": Role.ADULT, "webui": Role.ADULT, "Leo": Role.CHILD}
+
+
+async def test_one_new_user_too_many_is_refused_in_every_front(
+    served: Served, settings: Settings, profile: Profile, webui: str
+) -> None:
+    async with serving(settings, profile) as (app, url):
+        fronts = (served, Served(app, url, served.key, served.client))
+        asking = [ask(fronts[n % 2], MODELS, webui, *plain(f"u-{n}", "Leo").items()) for n in range(USERS + 3)]
+        responses = await asyncio.gather(*asking)
+
+    assert sorted(response.status_code for response in responses) == [200] * USERS + [403] * 3
+    refused = next(response for response in responses if response.status_code == 403)
+    assert (code(refused), refused.json()["error"]["type"]) == ((403, "too_many_users"), "permission_error")
+    assert await names(served) == {"ada": Role.ADULT, "webui": Role.ADULT, "Leo": Role.CHILD, "Leo (2)": Role.CHILD}
+    assert (await ask(served, MODELS, webui)).status_code == 200
+    assert (await ask(served, "/v1/audio/voices", webui, *plain("u-9").items())).status_code == 200
 
 
 @pytest.mark.parametrize("secret", ["", SECRET])

@@ -3,17 +3,22 @@
 import asyncio
 import hashlib
 import hmac
+import re
+import shlex
+from collections.abc import Awaitable, Callable
 
 import msgspec
 import pytest
 from redis.asyncio import Redis
+from redis.asyncio.connection import Connection
 
 from familyai import keys
 from familyai.allowance import Role
 from familyai.broker import connect
 from familyai.catalogue import Profile
-from familyai.errors import BadRequest, DecodeError, NotFound
+from familyai.errors import BadRequest, DecodeError, Forbidden, NotFound
 from familyai.members import Change, Member, MemberStore, user_key
+from familyai.names import namesakes
 
 PROFILE = Profile.model_validate(
     {
@@ -487,6 +492,99 @@ async def test_a_user_who_comes_to_two_fronts_at_once_is_one_member(redis: Redis
     assert len({member.name for member in found}) == 1
     assert len(await MemberStore(redis, PROFILE).all()) == 1
     assert await redis.hlen(keys.LANE_OWNERS) == 1
+
+
+def of_chat_users(most: int) -> Profile:
+    return PROFILE.model_copy(update={"limits": PROFILE.limits.model_copy(update={"chat_users": most})})
+
+
+async def test_after_the_tenth_of_a_name_newcomers_differ_by_their_id(store: MemberStore) -> None:
+    found = [(await store.of_user(f"u-{number}", "Leo")).name for number in range(12)]
+    assert found[:10] == ["Leo", *(f"Leo ({number})" for number in range(2, 11))]
+    hashes = [hashlib.sha256(user_key(user_id).encode()).hexdigest() for user_id in ("u-10", "u-11")]
+    assert found[10:] == [f"Leo ({digest[:6]})" for digest in hashes]
+    await store.remove("Leo")
+    assert (await store.of_user("u-11", "Leo")).name == found[11]
+
+
+async def test_a_newcomer_whose_every_short_name_is_taken(store: MemberStore) -> None:
+    for name in namesakes("Leo", user_key("u-1"))[:11]:
+        await store.add(name, Role.CHILD)
+    assert re.fullmatch(r"Leo \([0-9a-f]{12}\)", (await store.of_user("u-1", "Leo")).name)
+
+
+@pytest.mark.parametrize("here", [1, 60])
+async def test_a_newcomer_takes_a_handful_of_round_trips_however_many_are_called_alike(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch, here: int
+) -> None:
+    store = MemberStore(redis, PROFILE)
+    for number in range(here):
+        await store.of_user(f"u-{number}", "Leo")
+    trips, send = [], Connection.send_packed_command
+
+    async def counted(connection: Connection, command: object, *options: object, **more: object) -> None:
+        trips.append(command)
+        await send(connection, command, *options, **more)
+
+    monkeypatch.setattr(Connection, "send_packed_command", counted)
+    await store.of_user("new", "Leo")
+    assert 1 < len(trips) <= 8
+
+
+async def test_so_many_may_come_by_themselves(any_redis: Redis) -> None:
+    store = MemberStore(any_redis, of_chat_users(2))
+    await store.add("Mum", Role.ADMIN)
+    known = [await store.of_user(f"u-{number}", "Leo") for number in range(2)]
+    with pytest.raises(Forbidden) as raised:
+        await store.of_user("it's u-9", "Leo")
+    assert raised.value.code == "too_many_users"
+    for way in ("member link NAME " + shlex.quote("it's u-9"), "member remove", "`chat_users`", "2"):
+        assert way in raised.value.message
+    assert await store.of_user("u-1", "Leo") == known[1]
+    assert await names(store) == ["Mum", "Leo", "Leo (2)"]
+
+
+async def leave(store: MemberStore) -> None:
+    await store.remove("Leo")
+
+
+async def get_a_key(store: MemberStore) -> None:
+    await store.rotate("Leo")
+
+
+async def be_mum(store: MemberStore) -> None:
+    await store.change("Mum", Change(user=user_key("u-9")))
+
+
+@pytest.mark.parametrize("act", [leave, get_a_key, be_mum])
+async def test_what_a_parent_can_do_about_it(any_redis: Redis, act: Callable[[MemberStore], Awaitable[None]]) -> None:
+    store = MemberStore(any_redis, of_chat_users(1))
+    await store.add("Mum", Role.ADMIN)
+    await store.of_user("u-1", "Leo")
+    with pytest.raises(Forbidden):
+        await store.of_user("u-9", "Mia")
+    await act(store)
+    assert (await store.of_user("u-9", "Mia")).name == ("Mum" if act is be_mum else "Mia")
+
+
+async def test_nobody_comes_by_themselves_where_none_may(any_redis: Redis) -> None:
+    store = MemberStore(any_redis, of_chat_users(0))
+    linked, _ = await store.add("Mum", Role.ADMIN, Change(user=user_key("u-1")))
+    assert await store.of_user("u-1", "Mum") == linked
+    with pytest.raises(Forbidden):
+        await store.of_user("u-2", "Leo")
+
+
+async def test_of_many_who_come_at_once_no_more_come_in(redis: Redis, broker_url: str) -> None:
+    clients = [connect(broker_url) for _ in range(8)]
+    stores = [MemberStore(client, of_chat_users(3)) for client in clients]
+    coming = [store.of_user(f"u-{number}", "Leo") for number in range(8) for store in (stores[number], stores[0])]
+    results = await asyncio.gather(*coming, return_exceptions=True)
+    for client in clients:
+        await client.aclose()
+    assert {type(result) for result in results} == {Member, Forbidden}
+    assert await redis.hlen(keys.MEMBERS) == await redis.hlen(keys.USERS) == 3
+    assert len({result.name for result in results if isinstance(result, Member)}) == 3
 
 
 @pytest.mark.parametrize("user_id", ["", " ", "x" * 256, "a\nb", "\x00"])

@@ -1,12 +1,13 @@
 """What people may be called, and when two names are one."""
 
+import re
 from itertools import islice
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from familyai.names import LONGEST, NOBODY, composed, folded, is_valid, made_valid, numbered
+from familyai.names import LONGEST, NOBODY, composed, folded, is_valid, made_valid, namesakes, numbered
 
 
 @pytest.mark.parametrize(
@@ -71,6 +72,17 @@ def test_numbers_tell_namesakes_apart(name: str) -> None:
     assert others[0].endswith("(2)")
     assert len({first, *others}) == 120
     assert all(is_valid(other) for other in others)
+
+
+@pytest.mark.parametrize("name", ["Leo", "x" * LONGEST])
+def test_from_the_eleventh_on_namesakes_differ_by_who_they_are(name: str) -> None:
+    some, others = namesakes(name, "open-webui/u-1"), namesakes(name, "open-webui/u-2")
+    assert some == namesakes(name, "open-webui/u-1")
+    assert some[:10] == others[:10] == list(islice(numbered(name), 10))
+    assert set(some) & set(others) == set(some[:10])
+    assert re.fullmatch(r".+ \([0-9a-f]{6}\)", some[10])
+    assert all(is_valid(one) for one in some)
+    assert len(set(some)) == len(some) == 13
 
 
 @pytest.mark.parametrize("name", ["Leo ", " Leo", "Leo\n", "Le\u200bo", "", "x" * 65, "(Leo)", "Le/o", "\u0301Leo"])
