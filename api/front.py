@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 from redis.asyncio import Redis
 
 from api.gate import Gate
+from api.housekeeping import Housekeeping
 from api.line import Lines
 from api.metrics import Metrics
 from api.replies import ReplyHub
@@ -55,6 +56,7 @@ class Front:
     gate: Gate
     lines: Lines
     sweeper: Sweeper
+    housekeeping: Housekeeping
     metrics: Metrics
     webhook_secret: str = field(repr=False)
     broker_url: str = field(repr=False)
@@ -66,7 +68,8 @@ class Front:
         vital = [asyncio.create_task(work) for work in (self.replies.subscription.run(), self.watch.run())]
         for task in vital:
             task.add_done_callback(self._outlive)
-        tasks = [*vital, asyncio.create_task(self.sweeper.run())]
+        beside = (self.sweeper.run(), self.housekeeping.run())
+        tasks = [*vital, *map(asyncio.create_task, beside)]
         try:
             yield
         finally:
@@ -95,6 +98,7 @@ def build_front(settings: Settings, profile: Profile) -> Front:
     front_id = f"front-{secrets.token_hex(8)}"
     limits = profile.limits
     jobs, registry = JobStore(redis, limits.record_ttl_s, limits.waiting), WorkerRegistry(redis)
+    service = ServiceStore(redis)
     blobs = BlobStore(settings.blobs, limits.disk_reserve_gb)
     withdrawals = Withdrawals(jobs, blobs, limits.record_ttl_s)
     replies = ReplyHub(url, front_id, on_stray=withdrawals.add)
@@ -112,8 +116,9 @@ def build_front(settings: Settings, profile: Profile) -> Front:
         withdrawals=withdrawals,
         watch=Watch(replies, withdrawals, jobs, registry, limits.no_worker_wait_s),
         gate=Gate(redis, profile),
-        lines=Lines(ServiceStore(redis), registry, profile),
+        lines=Lines(service, registry, profile),
         sweeper=Sweeper(blobs, redis, limits.record_ttl_s),
+        housekeeping=Housekeeping(service, registry, profile),
         metrics=Metrics(),
         broker_url=url,
         webhook_secret=load_secret(settings) if limits.webhook_hosts else "",

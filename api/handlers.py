@@ -14,6 +14,9 @@ from api.failures import dialect_of, envelope
 from familyai.errors import BadRequest, NotFound, RequestError
 from routing.resolve import SHOWN
 
+_NOT_AGAIN = frozenset({"deadline", "queue_timeout"})
+"""Their client has waited as long as it wished: OpenAI's clients, told so, do not try again by themselves."""
+
 log = logging.getLogger(__name__)
 
 
@@ -65,6 +68,8 @@ def refusal(
     headers = headers or {}
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(math.ceil(error.retry_after_s))
+    if error.code in _NOT_AGAIN:
+        headers["x-should-retry"] = "false"
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     content = envelope(error, dialect_of(request.scope["path"]))

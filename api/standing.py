@@ -17,6 +17,7 @@ async def with_standing(front: Front, job: Job, member: Member) -> Job:
         lane_number=member.lane if member.lane is not None else await _shared_lane(front, job, member),
         weight=allowance.weight,
         most_running=allowance.running or 0,
+        shares_lane=member.lane is None,
     )
 
 

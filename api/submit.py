@@ -137,20 +137,22 @@ async def under_way(front: Front, job: Job) -> AsyncIterator[Reply]:
 async def submit(front: Front, job: Job, member: Member | None = None) -> None:
     """Puts the job on its lane, if its member's limits let it in; a large body goes into the blob store first.
 
-    `member`: as it was found when the request came; else it is looked up now. Raises LimitReached, Forbidden, NotFound
-    for a member who is no more, Unavailable. A job of the front's own has no member, and no limits.
+    `member`: who asks, as it was found when the request came. Else the front does the member's work by itself: the
+    member is looked up now, and the work has time. A job of the front's own is no member's, and has no limits. Raises
+    LimitReached, Forbidden, NotFound for a member who is no more, Unavailable.
     """
+    somebody_waits, dispatched = member is not None, member is None
     with broker_errors():
-        if _has_deadline(job):
+        if somebody_waits:
             front.lines.look(job.queue)  # beside the gate's own questions
         if len(job.body) > front.profile.limits.inline_body_kb * 1000:
             job = await _without_body(front, job)
         if job.member:
             member = member or await front.members.get(job.member)
             job = await with_standing(front, job, member)
-            await front.gate.enter(member, job)
+            await front.gate.enter(member, job, dispatched=dispatched)
         async with _left_unless_enqueued(front, job):
-            if _has_deadline(job):
+            if somebody_waits:
                 await front.lines.let_in(job)
             await _enqueue(front, job)
     log.info(
@@ -171,11 +173,6 @@ async def _left_unless_enqueued(front: Front, job: Job) -> AsyncIterator[None]:
         if job.member:
             await front.gate.leave(job.member, job.id)
         raise
-
-
-def _has_deadline(job: Job) -> bool:
-    """Batch work has time."""
-    return bool(job.member) and job.priority is not Priority.BATCH
 
 
 async def _enqueue(front: Front, job: Job) -> None:

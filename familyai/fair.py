@@ -31,10 +31,13 @@ from familyai.catalogue import Fairness
 from familyai.lanes import Priority, lane_named
 
 _AS_DECLARED = tuple(Priority)
+OF_LATE = 0.99
+"""What is remembered of the largest job from one job to the next: half of it after 69."""
 
 
 class Ticket(msgspec.Struct, frozen=True, array_like=True):
-    """One waiting job, as the backlog keeps it. `cost` is an estimate, in the units of its model."""
+    """One waiting job, as the backlog keeps it. `cost` is an estimate, in the units of its model; of its member's jobs
+    at most `most_running` run at once (0: any number)."""
 
     job_id: str
     lane: str
@@ -43,6 +46,7 @@ class Ticket(msgspec.Struct, frozen=True, array_like=True):
     cost: float
     weight: float
     created_at_s: float
+    most_running: int = 0
 
     @property
     def service(self) -> float:
@@ -71,17 +75,25 @@ class FairOrder:
         self._shares = {Priority.BACKGROUND: fairness.background_share, Priority.BATCH: fairness.batch_share}
         self._owed = dict.fromkeys(self._shares, 0.0)
         self._last: dict[Priority, float] = {}
+        self._own_largest: dict[Priority, float] = {}
         self._largest = 0.0
 
     def order(self, lanes: Iterable[str]) -> list[str]:
         """The lanes that may start a job now, first to be served first; none when no place is free."""
         if self._free <= 0:
             return []
+        self._offered = self._ready(lanes)
+        return self._offered[:]
+
+    def could_start(self, lanes: Iterable[str]) -> bool:
+        """Whether one of these lanes may start a job now: the same as a question, by one who will not act on it."""
+        return self._free > 0 and bool(self._ready(lanes))
+
+    def _ready(self, lanes: Iterable[str]) -> list[str]:
         by_priority: dict[Priority, list[str]] = {priority: [] for priority in Priority}
         for name in lanes:
             by_priority[lane_named(name).priority].append(name)
-        self._offered = list(self.allowed(lambda priority: sorted(by_priority[priority], key=self.standing)))
-        return self._offered[:]
+        return list(self.allowed(lambda priority: sorted(by_priority[priority], key=self.standing)))
 
     def allowed(self, sorted_lanes: Callable[[Priority], Iterable[str]]) -> Iterator[str]:
         """Rules 1, 3 and 4 over lanes that come sorted by `standing`; looks only as far as it is asked for more."""
@@ -105,7 +117,7 @@ class FairOrder:
         return (*owed, *(priority for priority in Priority if priority not in owed))
 
     def _has_earned_a_job(self, priority: Priority) -> bool:
-        """One as its last was; before its first, as the largest of anybody."""
+        """One as its last was; before its first, as the largest of anybody's."""
         owed = self._owed[priority]
         return self._shares[priority] > 0 and owed > 0 and owed >= self._last.get(priority, self._largest)
 
@@ -128,8 +140,8 @@ class FairOrder:
 
     def start(self, lane: str, cost: float, weight: float, width: int) -> None:
         """Charges the estimate and takes the job's places."""
+        self._size_up(lane_named(lane).priority, cost)
         self.charge(lane, cost, weight)
-        self._last[lane_named(lane).priority] = cost
         self._take(lane, min(width, self._slots))
         self._forget_needs(lane)
         self._count += 1
@@ -160,16 +172,23 @@ class FairOrder:
             for passed in self._offered[: self._offered.index(started)]:
                 self._needs.pop(passed, None)
 
-    def _settle_shares(self, served: Priority, cost: float) -> None:
-        """Owed is share x all service - own service, and never more than one job's worth either way.
+    def _size_up(self, priority: Priority, cost: float) -> None:
+        """How large jobs are: of anybody's and of this priority's the largest of late, and this one."""
+        self._largest = max(cost, OF_LATE * self._largest)
+        self._own_largest[priority] = max(cost, OF_LATE * self._own_largest.get(priority, 0.0))
+        self._last[priority] = cost
 
-        So a priority that idled comes back with one job's credit at most, and one that had the machine to itself with
-        one job's debt. The credit may pass one job by what the last job of others earned it: else it would lose that.
+    def _settle_shares(self, served: Priority, cost: float) -> None:
+        """Owed is share x all service - own service, but never more than about one job's worth either way.
+
+        So a priority that idled comes back with one job's credit, and what the jobs of others may have earned it on top
+        while it was kept waiting; one that had the machine to itself comes with one job's debt.
         """
-        self._largest = most = max(self._largest, cost)
         for priority, share in self._shares.items():
             owed = self._owed[priority] + share * cost - (cost if priority is served else 0)
-            self._owed[priority] = max(-most, min((1 + share) * most, owed))
+            own = self._own_largest.get(priority, 0.0)
+            credit = (own or self._largest) + 2 * share * self._largest
+            self._owed[priority] = max(-own, min(credit, owed))
 
 
 def lift(counter: float, waiting: Iterable[float], last: float) -> float:

@@ -28,7 +28,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     its file by reference. `width` counts the answers asked for at once (n × prompts); `queue` is the physical queue.
     `cost` is what it is charged with until it has ended, in units of its model's costs, and `weight` its member's;
     `tokens` are held back for it from its member's limits, of whose jobs at most `most_running` run at once (0: any
-    number). It may wait for `deadline_s`.
+    number). `shares_lane`: other members' jobs may wait in its lane, too. It may wait for `deadline_s`.
     """
 
     id: str
@@ -49,6 +49,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     weight: float = 1.0
     tokens: int = 0
     most_running: int = 0
+    shares_lane: bool = False
     deadline_s: float = 600.0
     created_at_s: float = 0.0
     version: int = JOB_VERSION
@@ -61,7 +62,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def ticket(self) -> Ticket:
         """What the fair order needs to know of it."""
-        return Ticket(self.id, self.lane, self.member, self.width, self.cost, self.weight, self.created_at_s)
+        about = self.id, self.lane, self.member, self.width, self.cost, self.weight, self.created_at_s
+        return Ticket(*about, self.most_running)
 
     @property
     def body_bytes(self) -> int:

@@ -124,6 +124,19 @@ return state
 )
 """Returns the state it was in. What a running job held is given back by its worker, once it has been charged."""
 
+FORGET_EXPIRED = (
+    _LEAVE_LINE
+    + """
+local waiting, backlog, active, pace = unpack(KEYS)
+local lane, before = unpack(ARGV)
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', waiting, '-inf', before)) do
+  leave_line(id, lane, waiting, backlog, active, pace)
+end
+if redis.call('EXISTS', waiting) == 0 then redis.call('SREM', active, lane) end
+return 1
+"""
+)
+
 FINISH = """
 local record, running, pace, in_flight = unpack(KEYS)
 local id, state, now, attempt, ttl_ms, cost, busy_s = unpack(ARGV)
@@ -149,9 +162,15 @@ return 1
 """Only the attempt that runs may end the job. A cancelled one has ended already and gives back what it held."""
 
 EXCHANGE = """
-for i = 1, #ARGV, 2 do redis.call('ZINCRBY', KEYS[1], ARGV[i + 1], ARGV[i]) end
-return redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')
+local service, told = unpack(KEYS)
+local number, ttl_s = unpack(ARGV)
+if redis.call('GET', told) ~= number then
+  for i = 3, #ARGV, 2 do redis.call('ZINCRBY', service, ARGV[i + 1], ARGV[i]) end
+  redis.call('SET', told, number, 'EX', ttl_s)
+end
+return redis.call('ZRANGE', service, 0, -1, 'WITHSCORES')
 """
+"""What a worker tells under one number counts once, however often it is told."""
 
 MOST_LANES = """
 local most = math.max(ARGV[1], redis.call('GET', KEYS[1]) or 0)

@@ -49,6 +49,7 @@ class Delivery(msgspec.Struct, frozen=True):
     member: str
     width: int = 1
     most_running: int = 0
+    shares_lane: bool = False
     id: str = msgspec.field(default_factory=lambda: uuid.uuid4().hex)
 
 

@@ -11,6 +11,7 @@
 | `familyai:running:{queue}`       | hash    | worker                         | never; entries at a job's end    |
 | `familyai:service:{queue}`       | zset    | worker, front (enqueue: lift)  | never                            |
 | `familyai:pace:{queue}`          | hash    | worker                         | never                            |
+| `familyai:told:{worker}`         | string  | worker                         | an hour after its last write     |
 | `familyai:lane-count`            | string  | front, worker (start)          | never                            |
 | `familyai:workers:{queue}`       | zset    | worker (heartbeat)             | entries lapse after their TTL    |
 | `familyai:reply:{front}`         | channel | worker                         | not stored                       |
@@ -87,6 +88,11 @@ def running(queue: str) -> str:
 def service(queue: str) -> str:
     """How much service each lane of a queue has had, over its members' weights, in units of the model's costs."""
     return f"familyai:service:{queue}"
+
+
+def told(worker: str) -> str:
+    """The number of what a worker told last of the service that its lanes had."""
+    return f"familyai:told:{worker}"
 
 
 def pace(queue: str) -> str:

@@ -7,6 +7,7 @@ forecast: somebody who got less so far and asks later goes ahead.
 import heapq
 from collections import defaultdict, deque
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import msgspec
 
@@ -30,6 +31,7 @@ class Running(msgspec.Struct, frozen=True, array_like=True):
     cost: float
     weight: float
     created_at_s: float
+    most_running: int
     worker: str
     started_at_s: float
 
@@ -90,6 +92,14 @@ def _lasts_s(job: Ticket | Running, pace: float) -> float:
     return job.cost * pace / job.width
 
 
+class _Taken(NamedTuple):
+    """The places of a running job."""
+
+    lane: str
+    member: str
+    width: int
+
+
 class _Play:
     """A worker's own order, on a clock that jumps from one job's end to the next.
 
@@ -104,9 +114,10 @@ class _Play:
         self._order = FairOrder(workers * line.slots, workers * line.reserve_slots, line.fairness)
         self._order.counters = dict(line.counters)
         self._passed_s, self._count = 0.0, 0
-        self._ends: list[tuple[float, int, str, int]] = []
+        self._ends: list[tuple[float, int, _Taken]] = []
+        self._of_member: defaultdict[str, int] = defaultdict(int)
         for job in sorted(line.running, key=lambda job: job.started_at_s):
-            self._take(job.lane, 0.0, 1.0, min(job.width, self._slots), _rest_s(job, self._pace, now_s))
+            self._take(job, 0.0, _rest_s(job, self._pace, now_s))
         self._looked_at: list[tuple[list[_Standing], _Standing]] = []
         self._lanes: dict[Priority, list[_Standing]] = {priority: [] for priority in Priority}
         self._queues: defaultdict[str, deque[Ticket]] = defaultdict(deque)
@@ -123,8 +134,9 @@ class _Play:
                 yield self._start(lane), self._passed_s
                 waiting -= 1
             if waiting:
-                self._passed_s, _, ended, width = heapq.heappop(self._ends)
-                self._order.end(ended, width)
+                self._passed_s, _, taken = heapq.heappop(self._ends)
+                self._order.end(taken.lane, taken.width)
+                self._of_member[taken.member] -= taken.width
 
     def _first(self) -> str | None:
         lane = next(self._order.allowed(self._by_standing), None)
@@ -139,19 +151,27 @@ class _Play:
         while heap:
             standing = heapq.heappop(heap)
             self._looked_at.append((heap, standing))
-            yield standing[2]
+            if not self._is_held(self._queues[standing[2]][0]):
+                yield standing[2]
+
+    def _is_held(self, job: Ticket) -> bool:
+        """As many of its member's jobs run as may; those of other models are not seen here."""
+        in_use = self._of_member[job.member]
+        return 0 < job.most_running < in_use + job.width and in_use > 0
 
     def _start(self, lane: str) -> str:
         job = self._queues[lane].popleft()
-        self._take(lane, job.cost, job.weight, min(job.width, self._slots), _lasts_s(job, self._pace))
+        self._take(job, job.cost, _lasts_s(job, self._pace))
         if self._queues[lane]:
             self._line_up(lane)
         return job.job_id
 
-    def _take(self, lane: str, cost: float, weight: float, width: int, lasts_s: float) -> None:
-        self._order.start(lane, cost, weight, width)
+    def _take(self, job: Ticket | Running, cost: float, lasts_s: float) -> None:
+        taken = _Taken(job.lane, job.member, min(job.width, self._slots))
+        self._order.start(taken.lane, cost, job.weight, taken.width)
+        self._of_member[taken.member] += taken.width
         self._count += 1
-        heapq.heappush(self._ends, (self._passed_s + lasts_s, self._count, lane, width))
+        heapq.heappush(self._ends, (self._passed_s + lasts_s, self._count, taken))
 
     def _line_up(self, lane: str) -> None:
         self._order.needs(lane, min(self._queues[lane][0].width, self._slots))

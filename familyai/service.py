@@ -1,6 +1,8 @@
 """What a queue's workers and fronts know of one another: the service each lane has had, and the line as it stands."""
 
-from typing import cast
+import time
+import uuid
+from typing import Any, TypeVar, cast
 
 import msgspec
 from redis.asyncio import Redis
@@ -10,6 +12,10 @@ from familyai.catalogue import Fairness, Model
 from familyai.fair import Ticket
 from familyai.line import Line, Running
 
+TOLD_S = 3600
+"""So long a worker's last number is kept: longer than it goes on telling the same."""
+
+_T = TypeVar("_T")
 _tickets = msgspec.json.Decoder(Ticket)
 _running = msgspec.json.Decoder(Running)
 
@@ -20,12 +26,19 @@ class ServiceStore:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._exchange = redis.register_script(job_scripts.EXCHANGE)
+        self._forget_expired = redis.register_script(job_scripts.FORGET_EXPIRED)
         self._most_lanes = redis.register_script(job_scripts.MOST_LANES)
 
-    async def exchange(self, queue: str, charged: dict[str, float]) -> dict[str, float]:
-        """Adds what was charged, by lane; returns the counters of all lanes."""
-        args = [item for lane, service in charged.items() for item in (lane, service)]
-        flat = cast(list[bytes], await self._exchange([keys.service(queue)], args))
+    async def exchange(
+        self, queue: str, charged: dict[str, float], *, teller: str = "", number: int = 0
+    ) -> dict[str, float]:
+        """Adds what was charged, by lane; returns the counters of all lanes.
+
+        What one teller tells again under the number that it used last counts once; number 0 tells nothing of that.
+        """
+        told = [item for lane, service in charged.items() for item in (lane, service)]
+        args: list[Any] = [number or uuid.uuid4().hex, TOLD_S, *told]
+        flat = cast(list[bytes], await self._exchange([keys.service(queue), keys.told(teller)], args))
         return {lane.decode(): float(counter) for lane, counter in zip(flat[::2], flat[1::2], strict=True)}
 
     async def lane_count(self, count: int) -> int:
@@ -41,8 +54,8 @@ class ServiceStore:
         pipe.hmget(keys.pace(queue), ["busy_s", "cost"])
         waiting, running, counters, (busy_s, cost) = await pipe.execute()
         return Line(
-            waiting=tuple(_tickets.decode(ticket) for ticket in waiting),
-            running=tuple(_running.decode(entry) for entry in running),
+            waiting=_readable(waiting, _tickets),
+            running=_readable(running, _running),
             counters={lane.decode(): counter for lane, counter in counters},
             seconds_per_cost=float(busy_s) / float(cost) if busy_s and float(cost or 0) else None,
             workers=workers,
@@ -52,8 +65,32 @@ class ServiceStore:
         )
 
     async def forget_dead(self, queue: str, alive: set[str]) -> None:
-        """Running jobs of workers that are no more: their fronts have told their clients."""
+        """Jobs of workers that are no more run no longer, and hold nothing back of their members' limits."""
         entries = cast(dict[bytes, bytes], await self._redis.hgetall(keys.running(queue)))
-        dead = [job for job, entry in entries.items() if _running.decode(entry).worker not in alive]
-        if dead:
-            await self._redis.hdel(keys.running(queue), *dead)
+        running = [(job_id, _read(entry, _running)) for job_id, entry in entries.items()]
+        pipe = self._redis.pipeline(transaction=False)
+        for job_id, entry in running:
+            if entry is None or entry.worker not in alive:
+                pipe.hdel(keys.running(queue), job_id)
+            if entry is not None and entry.worker not in alive:
+                pipe.hdel(keys.in_flight(entry.member), job_id)
+        await pipe.execute()
+
+    async def forget_expired(self, queue: str, record_ttl_s: float) -> None:
+        """Waiting jobs whose records have expired leave the line: in a lane that is not used nobody else does it."""
+        lanes = cast(set[bytes], await self._redis.smembers(keys.active(queue)))
+        for lane in lanes:
+            line = [keys.waiting(lane.decode()), keys.backlog(queue), keys.active(queue), keys.pace(queue)]
+            await self._forget_expired(line, [lane, time.time() - record_ttl_s])
+
+
+def _read(data: bytes, decoder: msgspec.json.Decoder[_T]) -> _T | None:
+    """None for what another version wrote."""
+    try:
+        return decoder.decode(data)
+    except msgspec.MsgspecError:
+        return None
+
+
+def _readable(entries: list[bytes], decoder: msgspec.json.Decoder[_T]) -> tuple[_T, ...]:
+    return tuple(entry for data in entries if (entry := _read(data, decoder)) is not None)

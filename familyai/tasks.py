@@ -21,7 +21,8 @@ from familyai.job import Job
 SERVE = "familyai.serve"
 VISIBILITY_TIMEOUT_S = 6 * 3600
 TURN = "familyai_turn"
-"""The header with what the fair order needs to know before the claim: `cost`, `weight`, `width`, `most_running`."""
+"""The header with what a worker needs to know before the claim, by a Job's own names: `cost`, `weight`, `width`,
+`most_running`, `shares_lane`."""
 
 QueueOrder = Callable[[], Any]
 """Makes what kombu asks in which order to drain its queues (`kombu.utils.scheduling`)."""
@@ -102,7 +103,13 @@ def task_message(job: Job) -> str:
 
 
 def _turn(job: Job) -> dict[str, float]:
-    return {"cost": job.cost, "weight": job.weight, "width": job.width, "most_running": job.most_running}
+    return {
+        "cost": job.cost,
+        "weight": job.weight,
+        "width": job.width,
+        "most_running": job.most_running,
+        "shares_lane": job.shares_lane,
+    }
 
 
 def _base64(body: str | bytes) -> str:

@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 
 from familyai.broker import BROKER_ERRORS
-from familyai.catalogue import Model, Task
+from familyai.catalogue import Costs, Model, Task
 from familyai.job import Job
 from familyai.quota import Windows
 from familyai.usage import UsageStore
@@ -16,6 +17,27 @@ TRIES = 20
 RETRY_S = 0.5
 
 
+class Bill:
+    """What one delivery cost so far."""
+
+    def __init__(self, costs: Costs) -> None:
+        self._costs = costs
+        self._assumed = 0.0
+        self.tokens_assumed = 0
+        self.meter = Meter()
+
+    @property
+    def service(self) -> float:
+        """In units of the model's costs."""
+        metered = self._costs.input * self.meter.prompt + self._costs.output * self.meter.generated
+        return max(metered, self._assumed)
+
+    def assume(self, job: Job) -> None:
+        """It ran, and nobody knows for how much when its client left: so it counts as what was expected."""
+        if not self.meter.prompt and not self.meter.generated:
+            self._assumed, self.tokens_assumed = job.cost, job.tokens
+
+
 class Accounts:
     """Of one model's jobs."""
 
@@ -25,18 +47,22 @@ class Accounts:
         self._windows = windows
         self._usage = usage
 
-    def service(self, meter: Meter) -> float:
-        """What the job took so far, in units of the model's costs."""
-        return self._costs.input * meter.prompt + self._costs.output * meter.generated
+    def open(self) -> Bill:
+        return Bill(self._costs)
 
-    async def settle(self, job: Job, meter: Meter) -> None:
+    async def settle(self, job: Job, bill: Bill) -> None:
         """Before the job ends: what it held back of its member's limits is not given back before this counts."""
-        tokens = round(meter.prompt) + meter.generated if self._unit == "input_tokens" else 0
+        meter = bill.meter
+        tokens = meter.prompt + meter.generated if self._unit == "input_tokens" else 0
+        if tokens := max(tokens, bill.tokens_assumed):
+            await self._tried(job, lambda: self._windows.charge(job.member, tokens))
+        await self._tried(job, lambda: self._usage.add(job.member, job.model, self._units(job, meter)))
+
+    async def _tried(self, job: Job, charge: Callable[[], Awaitable[None]]) -> None:
+        """Each of the two by itself: one that failed must not have the other done twice."""
         for _ in range(TRIES):
             try:
-                if tokens:
-                    await self._windows.charge(job.member, tokens)
-                await self._usage.add(job.member, job.model, self._units(job, meter))
+                await charge()
                 return
             except BROKER_ERRORS as error:
                 reason = type(error).__name__

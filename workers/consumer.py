@@ -34,7 +34,9 @@ def make_worker(broker_url: str, host: Host, lanes: Sequence[str], places: int) 
     @app.task(name=SERVE, bind=True)  # type: ignore[untyped-decorator]
     def serve(task: Task, job_id: str = "", member: str = "", **_: Any) -> None:
         turn = host.turns.begin(task.request.properties["delivery_tag"])
-        host.serve(Delivery(job_id, turn.lane, member, turn.width, turn.most_running), turn)
+        about = task.request.get(TURN) or {}
+        most, shares = int(about.get("most_running", 0)), bool(about.get("shares_lane"))
+        host.serve(Delivery(job_id, turn.lane, member, turn.width, most, shares), turn)
 
     task_received.connect(lambda request, **_: _arrived(host.turns, request), weak=False)
     worker_shutting_down.connect(lambda **_: host.drain(), weak=False)
@@ -59,5 +61,4 @@ def _arrived(turns: Turns, request: Request) -> None:
         cost=float(turn.get("cost", 1.0)),
         weight=float(turn.get("weight", 1.0)),
         width=int(turn.get("width", 1)),
-        most_running=int(turn.get("most_running", 0)),
     )

@@ -30,6 +30,8 @@ class Exchange:
         self._gone = asyncio.Event()
         self._seq = 0
         self.ended = False
+        self.succeeded = False
+        """Whether the engine answers, and does not refuse."""
 
     @property
     def left(self) -> bool:
@@ -90,6 +92,7 @@ class Exchange:
 
     def _start(self, status: int, headers: Any) -> None:
         pairs = tuple((bytes(name), bytes(value)) for name, value in headers)
+        self.succeeded = status < 400
         self._put(Start, status, pairs, self._worker, self._claim.queue_wait_s)
 
     def _body(self, data: bytes, last: bool) -> None:

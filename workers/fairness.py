@@ -4,12 +4,14 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
+from typing import Any
 
 from redis.asyncio import Redis
 
 from familyai.broker import BROKER_ERRORS
 from familyai.service import ServiceStore
-from workers.turns import HOLD_S, Turn, Turns
+from workers.turns import Turn, Turns
 
 log = logging.getLogger(__name__)
 
@@ -17,6 +19,11 @@ BUSY_S = 0.05
 IDLE_S = 1.0
 GAP_S = 0.005
 """Between two exchanges, however much there is to tell."""
+HOLD_S, HOLD_SHARED_S = 0.1, 0.02
+"""So long a lane is left alone whose member may not have more running; a shorter time where others share it. Then it is
+asked again, by claiming."""
+TOO_WIDE_S = 0.5
+"""After so long the place kept for a wide job is given up, and found to be needed once more if it is."""
 WAKE_S = 0.002
 WAKE_TRIES = 100
 
@@ -27,13 +34,16 @@ class Fairness:
     Runs on the engine's loop, as do all who call it.
     """
 
-    def __init__(self, queue: str, turns: Turns, service: ServiceStore, waker: "Waker") -> None:
+    def __init__(self, queue: str, worker: str, turns: Turns, service: ServiceStore, waker: "Waker") -> None:
         self._queue = queue
+        self._teller = worker
         self._turns = turns
         self._service = service
         self._waker = waker
         self._running: dict[Turn, Callable[[], float]] = {}
         self._news = asyncio.Event()
+        self._numbers = count(1)
+        self._untold: tuple[int, dict[str, float]] | None = None
 
     @contextmanager
     def running(self, turn: Turn, service: Callable[[], float]) -> Iterator[None]:
@@ -47,10 +57,15 @@ class Fairness:
             self._turns.over(turn, service())
             self._waker.wake()
 
-    def hold(self, lane: str) -> None:
+    def hold(self, turn: Turn, *, is_shared: bool) -> None:
         """As many of its member's jobs run as may, here or elsewhere."""
-        self._turns.hold(lane)
-        asyncio.get_running_loop().call_later(HOLD_S, self._release)
+        for_s = HOLD_SHARED_S if is_shared else HOLD_S
+        self._turns.hold(turn, for_s)
+        asyncio.get_running_loop().call_later(for_s, self._release)
+
+    def too_wide(self, turn: Turn) -> None:
+        """It goes back and waits for room; should it be cancelled there, or another worker begin it, nobody says so."""
+        asyncio.get_running_loop().call_later(TOO_WIDE_S, self._forget_width, turn.lane)
 
     async def run(self) -> None:
         """Until cancelled. What the broker does not take is told with the next."""
@@ -70,15 +85,23 @@ class Fairness:
         self._news.clear()
 
     async def _exchange(self) -> None:
-        unshared = self._turns.take_unshared()
+        """What could not be told, or may not have been heard, is told again under the same number: it counts once."""
+        number, charged = self._untold or (next(self._numbers), self._turns.take_unshared())
+        self._untold = number, charged
         try:
-            self._turns.learn(await self._service.exchange(self._queue, unshared))
+            counters = await self._service.exchange(self._queue, charged, teller=self._teller, number=number)
         except BROKER_ERRORS as error:
-            self._turns.put_back_unshared(unshared)
             log.warning("service not shared", extra={"action": "service.unshared", "reason": type(error).__name__})
+            return
+        self._untold = None
+        self._turns.learn(counters)
 
     def _release(self) -> None:
         self._turns.release_held()
+        self._waker.wake()
+
+    def _forget_width(self, lane: str) -> None:
+        self._turns.forget_width(lane)
         self._waker.wake()
 
 
@@ -91,7 +114,7 @@ class Waker:
         self._redis = redis
         self._client_name = client_name
         self._turns = turns
-        self._client_id: int | None = None
+        self._client_id: str | None = None
         self._waking: asyncio.Task[None] | None = None
 
     def wake(self) -> None:
@@ -111,11 +134,23 @@ class Waker:
             await asyncio.sleep(WAKE_S)
 
     async def _unblock(self) -> None:
-        if self._client_id is None or not await self._redis.client_unblock(self._client_id):
-            self._client_id = await self._find()
+        client_id = await self._find()
+        if client_id is not None:
+            await self._redis.client_unblock(int(client_id))
 
-    async def _find(self) -> int | None:
-        """The connection on which Celery's request is pending now."""
-        clients = await self._redis.client_list()
+    async def _find(self) -> str | None:
+        """The connection on which Celery's request is pending now: the one of last time, or looked for among all.
+
+        A number alone would not do: a broker that was started again counts from 1 once more.
+        """
+        if self._client_id is not None and (found := self._pending(await self._list([self._client_id]))) is not None:
+            return found
+        self._client_id = self._pending(await self._list([]))
+        return self._client_id
+
+    async def _list(self, client_ids: list[str]) -> list[dict[str, str]]:
+        return await self._redis.client_list(client_id=list[Any](client_ids))
+
+    def _pending(self, clients: list[dict[str, str]]) -> str | None:
         mine = [client for client in clients if client["name"] == self._client_name and "b" in client["flags"]]
-        return int(mine[0]["id"]) if mine else None
+        return mine[0]["id"] if mine else None

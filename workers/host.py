@@ -116,14 +116,23 @@ class Host:
         jobs, service = JobStore(redis, limits.record_ttl_s), ServiceStore(redis)
         blobs = BlobStore(self._settings.blobs, limits.disk_reserve_gb)
         accounts = Accounts(model, Windows(redis), UsageStore(redis, limits.usage_days))
-        fairness = Fairness(self.queue, self.turns, service, Waker(redis, self.worker, self.turns))
+        fairness = Fairness(self.queue, self.worker, self.turns, service, Waker(redis, self.worker, self.turns))
         self.turns.learn(await service.exchange(self.queue, {}))
         count = await service.lane_count(self._profile.fairness.lanes)
         self.lanes = [lane.name for lane in lanes(self.queue, count)]
         self._registry = WorkerRegistry(redis)
         self._server = Server(self.queue, self.worker, wire, blobs, jobs, engine, fairness, accounts)
         self._pulse = pulse = Pulse(
-            self.queue, self.worker, self.turns, self._server, engine, jobs, service, self._registry, self._is_dead
+            self.queue,
+            self.worker,
+            self.turns,
+            self.lanes,
+            self._server,
+            engine,
+            jobs,
+            service,
+            self._registry,
+            self._is_dead,
         )
         self._start(self._server.outbox.run(), fairness.run(), pulse.control(broker_url).run(), pulse.run())
         settle_heap()

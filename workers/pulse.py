@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from familyai import keys
 from familyai.broker import BROKER_ERRORS
@@ -32,6 +32,7 @@ class Pulse:
         queue: str,
         worker: str,
         turns: Turns,
+        lanes: Iterable[str],
         server: Server,
         engine: Engine,
         jobs: JobStore,
@@ -42,6 +43,7 @@ class Pulse:
         self._queue = queue
         self._worker = worker
         self._turns = turns
+        self._lanes = frozenset(lanes)
         self._idle_beats = 0
         self._taken = 0
         self._draining = False
@@ -88,4 +90,4 @@ class Pulse:
 
     async def _could_begin(self) -> bool:
         """Whether a message lies in a lane that may be served."""
-        return self._turns.could_begin(await self._jobs.lanes_with_messages(self._queue))
+        return self._turns.could_begin(self._lanes & await self._jobs.lanes_with_messages(self._queue))

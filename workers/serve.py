@@ -17,18 +17,17 @@ from familyai.frame import Frame
 from familyai.job import Job, own_blob
 from familyai.jobs import Claim, Delivery, Held, JobStore, State
 from workers import metrics
-from workers.accounts import Accounts
+from workers.accounts import Accounts, Bill
 from workers.engines import Engine
 from workers.exchange import Exchange
 from workers.fairness import Fairness
-from workers.meter import Meter, current_meter
+from workers.meter import current_meter
 from workers.outbox import Outbox
 from workers.turns import Turn
 
 log = logging.getLogger(__name__)
 
 RETRY_S = 0.5
-FINISH_TRIES = 20
 EARLY_CANCELS = 256
 
 
@@ -74,33 +73,37 @@ class Server:
     async def serve(self, delivery: Delivery, turn: Turn) -> None:
         """Runs one delivered job to its end. A job that is not ours to run (cancelled, ended, doubled) is dropped."""
         self.taken += 1
-        meter = Meter()
-        with self._fairness.running(turn, lambda: self._accounts.service(meter)):
+        bill = self._accounts.open()
+        with self._fairness.running(turn, lambda: bill.service):
             if turn.began:
-                await self._serve(delivery, meter)
-            else:  # wider than what is free; now that this is known it waits for room
+                await self._serve(delivery, turn, bill)
+            else:
+                self._fairness.too_wide(turn)
                 await self._put_back(delivery)
 
-    async def _serve(self, delivery: Delivery, meter: Meter) -> None:
+    async def _serve(self, delivery: Delivery, turn: Turn, bill: Bill) -> None:
         match await self._claim(delivery):
             case Claim() as claim:
-                await self._run(claim, meter)
+                await self._run(claim, bill)
             case Held():
-                self._fairness.hold(delivery.lane)
+                self._fairness.hold(turn, is_shared=delivery.shares_lane)
                 await self._put_back(delivery)
             case None:
                 log.info("job dropped", extra={"action": "job.dropped", "job": delivery.job_id})
 
-    async def _run(self, claim: Claim, meter: Meter) -> None:
+    async def _run(self, claim: Claim, bill: Bill) -> None:
         began_s = time.monotonic()
         metrics.queue_wait.labels(self._queue).observe(claim.queue_wait_s)
+        exchange = Exchange(claim, bill.meter, self._worker, self._send_to(claim.job.front))
         with metrics.running.labels(self._queue).track_inprogress():
-            state = await self._answer(claim, meter)
+            state = await self._answer(claim, exchange)
         metrics.jobs.labels(self._queue, state).inc()
         log.info("job ended", extra={"action": f"job.{state}", "job": claim.job.id, "attempt": claim.attempt})
-        await self._accounts.settle(claim.job, meter)
-        busy_s = claim.job.width * (time.monotonic() - began_s)
-        await self._finish(claim, state, busy_s if state is State.DONE else 0.0)
+        if state is State.CANCELLED:
+            bill.assume(claim.job)
+        await self._accounts.settle(claim.job, bill)
+        tells_pace = state is State.DONE and exchange.succeeded
+        await self._finish(claim, state, claim.job.width * (time.monotonic() - began_s) if tells_pace else 0.0)
 
     async def _claim(self, delivery: Delivery) -> Claim | Held | None:
         while True:
@@ -114,10 +117,10 @@ class Server:
                 await asyncio.sleep(RETRY_S)  # the broker holds the record; without it there is nothing to run
 
     async def _put_back(self, delivery: Delivery) -> None:
-        """At the head of its lane: it was its turn."""
+        """At the head of its lane: it was its turn. Behind the others in a lane that it shares: it is not theirs."""
         while True:
             try:
-                await self._jobs.push_again(delivery.job_id, at_head=True)
+                await self._jobs.push_again(delivery.job_id, at_head=not delivery.shares_lane)
             except DecodeError:
                 log.error("job unreadable", extra={"action": "job.unreadable", "job": delivery.job_id})
             except BROKER_ERRORS:
@@ -125,8 +128,7 @@ class Server:
                 continue
             return
 
-    async def _answer(self, claim: Claim, meter: Meter) -> State:
-        exchange = Exchange(claim, meter, self._worker, self._send_to(claim.job.front))
+    async def _answer(self, claim: Claim, exchange: Exchange) -> State:
         self._running[claim.job.id] = exchange
         if claim.job.id in self._early:
             exchange.leave()
@@ -170,8 +172,8 @@ class Server:
         metrics.tokens.labels(self._queue, "generated").inc(exchange.meter.generated)
 
     async def _finish(self, claim: Claim, state: State, busy_s: float) -> None:
-        """Tried for a while: a job that nobody records as ended would count as running until its record expires."""
-        for _ in range(FINISH_TRIES):
+        """Tried until it is recorded: else the job would count as running for as long as this worker lives."""
+        while True:
             try:
                 await self._jobs.finish(claim.job, claim.attempt, state, busy_s)
                 break

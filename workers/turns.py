@@ -14,9 +14,6 @@ from typing import Any
 
 from familyai.fair import FairOrder
 
-HOLD_S = 0.1
-"""So long a lane is left alone whose member may not have more running; then it is asked again, by claiming."""
-
 
 @dataclass(eq=False)
 class Turn:
@@ -25,9 +22,9 @@ class Turn:
     lane: str
     weight: float
     width: int
-    most_running: int
     charged: float
     began: bool
+    held: bool = False
 
 
 class Turns:
@@ -54,9 +51,9 @@ class Turns:
     def could_begin(self, names: Iterable[str]) -> bool:
         """The same as a question, by someone who will not act on it."""
         with self._lock:
-            return bool(self._ready(list(names)))
+            return self._order.could_start(self._not_held(names))
 
-    def arrived(self, tag: str, lane: str, cost: float, weight: float, width: int, most_running: int) -> None:
+    def arrived(self, tag: str, lane: str, cost: float, weight: float, width: int) -> None:
         """Charges a job that Celery has taken, if there is room for it; else its lane waits until there is.
 
         `tag`: the message's own. A message that is delivered twice, because the connection to the broker broke, has two
@@ -64,7 +61,7 @@ class Turns:
         """
         with self._lock:
             began = self._order.fits(lane, width)
-            turn = Turn(lane, weight, width, most_running, cost if began else 0.0, began)
+            turn = Turn(lane, weight, width, cost if began else 0.0, began)
             self._arrived.setdefault(tag, deque()).append(turn)
             if began:
                 self._order.start(lane, cost, weight, width)
@@ -91,17 +88,25 @@ class Turns:
             if turn.began:
                 self._charge(turn, service - turn.charged)
                 self._order.end(turn.lane, turn.width)
-            self._held_until_s.pop(turn.lane, None)
+            if turn.began and not turn.held:
+                self._held_until_s.pop(turn.lane, None)
             self.outdated = self._left_out
 
-    def hold(self, lane: str) -> None:
-        """Its member has as many running as may; `HOLD_S` later that may have changed."""
+    def hold(self, turn: Turn, for_s: float) -> None:
+        """Its member has as many running as may: so long later that may have changed, or when one of them is over."""
         with self._lock:
-            self._held_until_s[lane] = time.monotonic() + HOLD_S
+            turn.held = True
+            self._held_until_s[turn.lane] = time.monotonic() + for_s
             self._left_out = True
 
+    def forget_width(self, lane: str) -> None:
+        """The lane's next job may be gone, which was too wide to begin: if it is not, that is found out once more."""
+        with self._lock:
+            self._order.needs(lane, 1)
+            self.outdated = self._left_out
+
     def release_held(self) -> None:
-        """To be called `HOLD_S` after a hold."""
+        """To be called when a hold may be over."""
         with self._lock:
             now_s = time.monotonic()
             self._held_until_s = {lane: until_s for lane, until_s in self._held_until_s.items() if until_s > now_s}
@@ -113,12 +118,6 @@ class Turns:
             unshared, self._unshared = self._unshared, {}
             return unshared
 
-    def put_back_unshared(self, unshared: dict[str, float]) -> None:
-        """It could not be shared, and will be with the next."""
-        with self._lock:
-            for lane, service in unshared.items():
-                self._share(lane, service)
-
     def learn(self, counters: dict[str, float]) -> None:
         """What all workers of the model have charged together, as of `take_unshared`."""
         with self._lock:
@@ -126,9 +125,11 @@ class Turns:
                 self._order.counters[lane] = counter + self._unshared.get(lane, 0.0)
 
     def _ready(self, names: list[str]) -> list[str]:
+        return self._order.order(self._not_held(names))
+
+    def _not_held(self, names: Iterable[str]) -> list[str]:
         now_s = time.monotonic()
-        free = [name for name in names if self._held_until_s.get(name, 0.0) <= now_s]
-        return self._order.order(free)
+        return [name for name in names if self._held_until_s.get(name, 0.0) <= now_s]
 
     def _charge(self, turn: Turn, service: float) -> None:
         if service:

@@ -135,7 +135,7 @@ class BatchDriver:
         while True:
             try:
                 job = await line_job(self._front, batch, line.body)
-                return await self._dispatcher.run(job.queue, partial(_anew, job))
+                return await self._dispatcher.run(job.queue, batch.member, partial(_anew, job))
             except RequestError as error:
                 if not may_pass(error):
                     return refusal(error, batch.endpoint)

@@ -18,14 +18,15 @@ _FATAL = frozenset({"answer_too_large"})
 
 
 class Dispatcher:
-    """Never has more jobs on a queue than the model has slots, its reserve left out: so no member's own request ever
-    waits behind an archive. Pieces that wait for a place get it in the order in which they asked."""
+    """Never has more of a member's jobs in a line than the model has slots: a line does not hold whole archives, and
+    one member's, whose limits may keep it from being begun, is nothing to the others. Pieces that wait for a place get
+    it in the order in which they asked."""
 
     def __init__(self, front: Front) -> None:
         self._front = front
-        self._places = {queue: asyncio.Semaphore(model.slots) for queue, model in front.profile.models.items()}
+        self._places: dict[tuple[str, str], asyncio.Semaphore] = {}
 
-    async def run(self, queue: str, make_job: Callable[[], Job]) -> Answered:
+    async def run(self, queue: str, member: str, make_job: Callable[[], Job]) -> Answered:
         """The engine's answer, whatever its status. Waits for as long as nobody can give one, or its member's
         limits keep it out; cancelling it ends that.
 
@@ -33,9 +34,11 @@ class Dispatcher:
         other RequestErrors that trying again would not mend.
         """
         deaths, delay_s = 0, FIRST_DELAY_S
+        slots = self._front.profile.model(queue).slots
+        places = self._places.setdefault((queue, member), asyncio.Semaphore(slots))
         while True:
             try:
-                async with self._places[queue]:
+                async with places:
                     return await call(self._front, make_job())
             except (Unavailable, LimitReached) as error:
                 deaths += error.code == "worker_lost"

@@ -104,7 +104,7 @@ class Drive:
             prepared = results.prepared_blob(self._order.id, n, cut)
             return cut_job(self._front, self._order.member, target, audio, prepared, self._order.language)
 
-        cuts = cuts_of(await self._dispatcher.run(target.physical, make_job))
+        cuts = cuts_of(await self._dispatcher.run(target.physical, self._order.member, make_job))
         await self._stored(results.write_cuts, results.cuts_blob(self._order.id, n, cut), cuts)
         return cut, cuts
 
@@ -160,7 +160,7 @@ class Drive:
             window, words = cuts.windows[k], order.word_timestamps
             return window_job(self._front, order.member, target, prepared, window, language, words)
 
-        heard = transcript_of(await self._dispatcher.run(target.physical, make_job), language)
+        heard = transcript_of(await self._dispatcher.run(target.physical, self._order.member, make_job), language)
         await self._stored_patiently(results.write_window, results.window_blob(order.id, n, k), heard)
 
     async def _complete(self, n: int, cuts: Cuts) -> None:

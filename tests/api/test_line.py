@@ -41,7 +41,7 @@ def ticket(number: int, lane: str = "q.00", cost: float = 1) -> Ticket:
 
 
 def running(number: int, worker: str = "w") -> Running:
-    return Running(f"running-{number}", "q.00", "ada", 1, 10, 1, 0, worker, 0)
+    return Running(f"running-{number}", "q.00", "ada", 1, 10, 1, 0, 0, worker, 0)
 
 
 class Broker:

@@ -25,8 +25,8 @@ WAITING = (
     Ticket("b2", "q.01", "bob", 1, 40, 1, 4.0),
 )
 RUNNING = (
-    Running("b0", "q.01", "bob", 1, 40, 1, 0.0, "w", 1e12),
-    Running("a0", "q.00", "ada", 1, 40, 1, 0.0, "w", 0.0),
+    Running("b0", "q.01", "bob", 1, 40, 1, 0.0, 0, "w", 1e12),
+    Running("a0", "q.00", "ada", 1, 40, 1, 0.0, 0, "w", 0.0),
 )
 LINE = Line(WAITING, RUNNING, {}, 0.5, 1, 2, 1, NO_SHARES)
 

@@ -134,8 +134,20 @@ def test_idling_earns_one_job_at_most() -> None:
     for _ in range(1000):
         run(order, A, cost=100)
     assert order.order([A, BULK]) == [BULK, A]
-    run(order, BULK, cost=60)
+    run(order, BULK, cost=70)
     assert order.order([A, BULK]) == [A, BULK]
+
+
+def test_a_giant_of_long_ago_earns_nobody_more() -> None:
+    order = fair(batch=0.05)
+    run(order, A, cost=400_000)
+    for _ in range(1000):
+        run(order, A, cost=300)
+    ahead = 0
+    while order.order([A, BULK])[0] == BULK:
+        run(order, BULK, cost=300)
+        ahead += 1
+    assert ahead <= 2
 
 
 def test_an_idle_machine_to_itself_costs_one_job_at_most() -> None:

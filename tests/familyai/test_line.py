@@ -22,7 +22,7 @@ def ticket(
 
 
 def running(lane: str, cost: float, started_at_s: float, width: int = 1) -> Running:
-    return Running(f"runs-{lane}-{started_at_s}", lane, "ada", width, cost, 1, 0, "worker", started_at_s)
+    return Running(f"runs-{lane}-{started_at_s}", lane, "ada", width, cost, 1, 0, 0, "worker", started_at_s)
 
 
 def line(*waiting: Ticket, runs: tuple[Running, ...] = (), **changed: object) -> Line:
@@ -34,7 +34,7 @@ def line(*waiting: Ticket, runs: tuple[Running, ...] = (), **changed: object) ->
 def test_running_travels_as_a_ticket_and_two_more() -> None:
     job = running(A, cost=5, started_at_s=7)
     assert msgspec.to_builtins(job)[:7] == ["runs-chat.00-7", A, "ada", 1, 5, 1, 0]
-    assert msgspec.to_builtins(job)[7:] == ["worker", 7]
+    assert msgspec.to_builtins(job)[7:] == [0, "worker", 7]
 
 
 def test_nobody_waits() -> None:
@@ -132,6 +132,14 @@ def test_a_wide_job_waits_for_its_width_and_nobody_overtakes_it() -> None:
 def test_a_job_wider_than_a_worker_takes_one_worker() -> None:
     waiting = [ticket("wide", A, width=9), ticket("narrow", B, created_at_s=1)]
     assert forecast(line(*waiting, slots=2, workers=2), NOW_S)["narrow"].eta_s == 0
+
+
+def test_who_has_as_many_running_as_may_waits_for_one_of_them() -> None:
+    runs = (running(A, cost=10, started_at_s=NOW_S), running(A, cost=20, started_at_s=NOW_S))
+    limited = [ticket(f"a{n}", A, created_at_s=n, cost=5) for n in range(3)]
+    waiting = [msgspec.structs.replace(job, most_running=2) for job in limited]
+    places = forecast(line(*waiting, ticket("b", B, created_at_s=9), runs=runs, slots=8), NOW_S)
+    assert [(job, place.eta_s) for job, place in places.items()] == [("b", 0), ("a0", 10), ("a1", 15), ("a2", 20)]
 
 
 def test_draining_is_all_work_over_the_places() -> None:

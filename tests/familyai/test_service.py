@@ -1,5 +1,7 @@
 """What workers and fronts know of one another: counters, the line as it stands, and who is gone."""
 
+import time
+
 import pytest
 from redis.asyncio import Redis
 
@@ -51,10 +53,44 @@ async def test_the_line_as_it_stands(service: ServiceStore, jobs: JobStore) -> N
     assert line.seconds_per_cost == pytest.approx(0.5)
 
 
-async def test_jobs_of_dead_workers_no_longer_run(service: ServiceStore, jobs: JobStore, any_redis: Redis) -> None:
+async def test_what_is_told_again_under_its_number_counts_once(service: ServiceStore) -> None:
+    for _ in range(2):
+        await service.exchange("q", {"q.00": 5.0}, teller="w", number=7)
+    assert await service.exchange("q", {"q.00": 1.0}, teller="w", number=8) == {"q.00": 6.0}
+    assert await service.exchange("q", {"q.00": 1.0}, teller="another", number=8) == {"q.00": 7.0}
+
+
+async def test_expired_jobs_leave_the_line_of_a_lane_that_nobody_uses(
+    service: ServiceStore, jobs: JobStore, any_redis: Redis
+) -> None:
+    old, young = a_job(lane_number=7, created_at_s=time.time() - 100), a_job(lane_number=8)
+    for job in (old, young):
+        await jobs.enqueue(job)
+    await service.forget_expired("q", record_ttl_s=60)
+    assert await any_redis.hkeys(keys.backlog("q")) == [young.id.encode()]
+    assert await any_redis.smembers(keys.active("q")) == {b"q.08"}
+    assert not await any_redis.exists(keys.waiting(old.lane))
+
+
+async def test_what_another_version_wrote_is_left_out(service: ServiceStore, jobs: JobStore, any_redis: Redis) -> None:
+    job = a_job()
+    await jobs.enqueue(job)
+    await any_redis.hset(keys.backlog("q"), "job-old", b'["of", "yore"]')
+    await any_redis.hset(keys.running("q"), "job-older", b"?")
+    line = await service.line("q", MODEL, Fairness(), workers=1)
+    assert (line.waiting, line.running) == ((job.ticket,), ())
+    await service.forget_dead("q", {"w"})
+    assert not await any_redis.exists(keys.running("q"))
+
+
+async def test_jobs_of_dead_workers_no_longer_run_and_hold_nothing_back(
+    service: ServiceStore, jobs: JobStore, any_redis: Redis
+) -> None:
     lost, kept = a_job(), a_job()
     for job, worker in ((lost, "dead"), (kept, "alive")):
+        await any_redis.hset(keys.in_flight(job.member), job.id, "w 1 70 1.5")
         await jobs.enqueue(job)
         await jobs.claim(Delivery(job.id, job.lane, job.member), "q", worker)
     await service.forget_dead("q", {"alive"})
     assert await any_redis.hkeys(keys.running("q")) == [kept.id.encode()]
+    assert await any_redis.hkeys(keys.in_flight(kept.member)) == [kept.id.encode()]

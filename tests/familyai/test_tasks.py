@@ -34,7 +34,8 @@ def comparable(message: str | bytes) -> dict[str, Any]:
 async def sent(broker_url: str, redis: Redis) -> bytes:
     """What Celery's own `send_task` leaves on the queue for the same job."""
     kwargs = {"job_id": JOB.id, "member": JOB.member, "model": JOB.model}
-    turn = {"cost": JOB.cost, "weight": JOB.weight, "width": JOB.width, "most_running": JOB.most_running}
+    names = ("cost", "weight", "width", "most_running", "shares_lane")
+    turn = {name: getattr(JOB, name) for name in names}
     with make_app(broker_url) as app:
         app.send_task(
             SERVE, kwargs=kwargs, task_id=JOB.id, queue=celery_queue(JOB.lane), ignore_result=True, headers={TURN: turn}

@@ -27,7 +27,7 @@ def turns_of(model: Model = MODEL) -> Turns:
 
 
 def fairness_of(redis: Redis, turns: Turns) -> Fairness:
-    return Fairness("q", turns, ServiceStore(redis), Waker(redis, "w", turns))
+    return Fairness("q", "w", turns, ServiceStore(redis), Waker(redis, "w", turns))
 
 
 def accounts_of(redis: Redis, model: Model = MODEL) -> Accounts:
@@ -36,7 +36,7 @@ def accounts_of(redis: Redis, model: Model = MODEL) -> Accounts:
 
 def arrived(turns: Turns, job: Job) -> Turn:
     """As when Celery has taken the job's message and is about to serve it."""
-    turns.arrived("tag", job.lane, job.cost, job.weight, job.width, job.most_running)
+    turns.arrived("tag", job.lane, job.cost, job.weight, job.width)
     return turns.begin("tag")
 
 
@@ -50,4 +50,4 @@ class DrivenServer(Server):
 
     async def take(self, job: Job) -> None:
         turn = arrived(self.turns, job)
-        await self.serve(Delivery(job.id, job.lane, job.member, job.width, job.most_running), turn)
+        await self.serve(Delivery(job.id, job.lane, job.member, job.width, job.most_running, job.shares_lane), turn)

@@ -11,14 +11,16 @@ from familyai.quota import TOKENS_PER_DAY, TOKENS_PER_MINUTE, Windows
 from familyai.usage import Usage, UsageStore, today
 from tests.support import a_job
 from tests.workers.delivering import MODEL, accounts_of
-from workers.meter import Meter
+from workers.accounts import Accounts, Bill
 
 
-def metered(prompt: int, generated: int = 0) -> Meter:
-    meter = Meter()
-    meter.saw_prompt(prompt)
-    meter.saw_tokens(0, list(range(generated)))
-    return meter
+def metered(accounts: Accounts, prompt: int = 0, generated: int = 0) -> Bill:
+    bill = accounts.open()
+    if prompt:
+        bill.meter.saw_prompt(prompt)
+    if generated:
+        bill.meter.saw_tokens(0, list(range(generated)))
+    return bill
 
 
 async def booked(redis: Redis, job: Job) -> dict[str, Any]:
@@ -29,13 +31,23 @@ async def booked(redis: Redis, job: Job) -> dict[str, Any]:
 
 def test_service_goes_by_the_model_s_costs(redis: Redis) -> None:
     model = MODEL.model_copy(update={"costs": Costs(input=0.5, output=3)})
-    assert accounts_of(redis, model).service(metered(10, 4)) == 0.5 * 10 + 3 * 4
-    assert accounts_of(redis).service(Meter()) == 0
+    assert metered(accounts_of(redis, model), 10, 4).service == 0.5 * 10 + 3 * 4
+    assert accounts_of(redis).open().service == 0
+
+
+def test_who_left_before_anything_was_counted_is_charged_what_was_expected(redis: Redis) -> None:
+    job = a_job(cost=40.0, tokens=30)
+    left, stopped = accounts_of(redis).open(), metered(accounts_of(redis), 3, 1)
+    for bill in (left, stopped):
+        bill.assume(job)
+    assert (left.service, left.tokens_assumed) == (40.0, 30)
+    assert (stopped.service, stopped.tokens_assumed) == (5.0, 0)
 
 
 async def test_tokens_count_against_the_limits_and_in_the_books(redis: Redis) -> None:
     job = a_job(width=2)
-    await accounts_of(redis).settle(job, metered(10, 4))
+    accounts = accounts_of(redis)
+    await accounts.settle(job, metered(accounts, 10, 4))
     for window in (TOKENS_PER_MINUTE, TOKENS_PER_DAY):
         assert (await Windows(redis).level(window, job.member)).fits_in_s(1, 14) > 0
         assert (await Windows(redis).level(window, job.member)).fits_in_s(1, 15) == 0
@@ -45,24 +57,31 @@ async def test_tokens_count_against_the_limits_and_in_the_books(redis: Redis) ->
 @pytest.mark.parametrize(("task", "unit"), [(Task.TRANSCRIBE, "audio_seconds"), (Task.SPEAK, "characters")])
 async def test_sound_is_booked_in_its_own_unit_and_is_no_token(redis: Redis, task: Task, unit: str) -> None:
     job = a_job()
-    await accounts_of(redis, MODEL.model_copy(update={"tasks": (task,)})).settle(job, metered(30))
+    accounts = accounts_of(redis, MODEL.model_copy(update={"tasks": (task,)}))
+    await accounts.settle(job, metered(accounts, 30))
     assert (await Windows(redis).level(TOKENS_PER_DAY, job.member)).fits_in_s(1, 1) == 0
     assert await booked(redis, job) == {"requests": 1, unit: 30}
 
 
-async def test_it_is_charged_once_the_broker_is_back(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("part", ["_windows.charge", "_usage.add"])
+async def test_each_part_is_charged_once_though_one_of_them_fails_at_first(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
     accounts, tries = accounts_of(redis), 0
-    charge = accounts._windows.charge
+    store, name = part.split(".")
+    charge = getattr(getattr(accounts, store), name)
 
-    async def sometimes(member: str, tokens: int) -> None:
+    async def sometimes(*arguments: Any) -> None:
         nonlocal tries
         tries += 1
-        if tries == 1:
+        if tries < 3:
             raise ConnectionError("gone")
-        await charge(member, tokens)
+        await charge(*arguments)
 
-    monkeypatch.setattr(accounts._windows, "charge", sometimes)
+    monkeypatch.setattr(getattr(accounts, store), name, sometimes)
     monkeypatch.setattr("workers.accounts.RETRY_S", 0.01)
     job = a_job()
-    await accounts.settle(job, metered(1, 1))
+    await accounts.settle(job, metered(accounts, 1, 1))
     assert await booked(redis, job) == {"requests": 1, "input_tokens": 1, "output_tokens": 1}
+    assert (await Windows(redis).level(TOKENS_PER_DAY, job.member)).fits_in_s(1, 2) > 0
+    assert (await Windows(redis).level(TOKENS_PER_DAY, job.member)).fits_in_s(1, 3) == 0

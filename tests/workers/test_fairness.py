@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -55,22 +56,29 @@ async def test_a_running_job_is_charged_as_it_grows(redis: Redis, fairness: Fair
     await until_counter(redis, "q.00", 40.0)
 
 
-async def test_what_the_broker_did_not_take_is_told_later(redis: Redis, turns: Turns) -> None:
-    class Down(ServiceStore):
-        down = True
+async def test_what_the_broker_may_not_have_heard_is_told_again_and_counts_once(redis: Redis, turns: Turns) -> None:
+    class Mute(ServiceStore):
+        answers = False
 
-        async def exchange(self, queue: str, charged: dict[str, float]) -> dict[str, float]:
-            if self.down:
-                raise ConnectionError("down")
-            return await super().exchange(queue, charged)
+        async def exchange(self, *told: Any, **about: Any) -> dict[str, float]:
+            heard = await super().exchange(*told, **about)
+            if not self.answers:
+                raise ConnectionError("the answer was lost")
+            return heard
 
-    store = Down(redis)
-    fairness = Fairness("q", turns, store, Waker(redis, "w", turns))
+    store = Mute(redis)
+    fairness = Fairness("q", "w", turns, store, Waker(redis, "w", turns))
     arrived(turns, a_job(cost=2.0))
+    for _ in range(3):
+        await fairness._exchange()
+    arrived(turns, a_job(lane_number=1, cost=5.0))
+    store.answers = True
     await fairness._exchange()
-    store.down = False
+    assert await redis.zrange(keys.service("q"), 0, -1, withscores=True) == [(b"q.00", 2.0)]
     await fairness._exchange()
-    assert await redis.zscore(keys.service("q"), "q.00") == 2.0
+    assert await redis.zscore(keys.service("q"), "q.01") == 5.0
+    await fairness._exchange()
+    assert await redis.zscore(keys.service("q"), "q.01") == 5.0
 
 
 @pytest.fixture
@@ -93,6 +101,22 @@ async def test_celery_asks_again_when_a_lane_that_was_left_out_has_room(
     assert await asyncio.wait_for(waiting, 10) is None  # long before its own time was over
     assert turns.outdated  # until kombu asks
     assert "q.00" in turns.lanes(NAMES)
+
+
+async def test_another_client_is_never_woken_though_it_has_the_number_that_celery_had(
+    redis: Redis, broker_url: str, turns: Turns
+) -> None:
+    """As when the broker was started again, and counts from 1 once more."""
+    other = Redis.from_url(broker_url, client_name="other", single_connection_client=True)
+    number = await other.client_id()
+    waiting = asyncio.create_task(other.blpop(["somewhere"], timeout=30))
+    await until_blocked(redis)
+    waker = Waker(redis, "w", turns)
+    waker._client_id = str(number)
+    await waker._unblock()
+    await redis.lpush("somewhere", "a message")
+    assert await asyncio.wait_for(waiting, 10) == (b"somewhere", b"a message")
+    await other.aclose()
 
 
 async def test_nobody_is_woken_when_all_lanes_were_asked(

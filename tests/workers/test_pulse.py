@@ -43,7 +43,7 @@ def pulse(redis: Redis, jobs: JobStore, server: Any, healthy: Any = lambda: True
         return
 
     engine, service = Engine(app, healthy), ServiceStore(redis)
-    return Pulse("q", "w", turns_of(), server, engine, jobs, service, WorkerRegistry(redis), on_dead)
+    return Pulse("q", "w", turns_of(), ["q.00"], server, engine, jobs, service, WorkerRegistry(redis), on_dead)
 
 
 async def test_a_beat_makes_the_worker_known_and_keeps_records_alive(redis: Redis, jobs: JobStore) -> None:
@@ -132,6 +132,13 @@ async def test_messages_in_a_lane_that_is_at_its_cap_do_not_count(redis: Redis, 
     made = pulse(redis, jobs, Running())
     for _ in range(MODEL.slots):
         arrived(made._turns, a_job())
+    await made._beat()
+    assert made._idle_beats == 0
+
+
+async def test_messages_in_a_lane_that_this_worker_does_not_drain_do_not_count(redis: Redis, jobs: JobStore) -> None:
+    await jobs.enqueue(a_job(lane_number=40))
+    made = pulse(redis, jobs, Running())
     await made._beat()
     assert made._idle_beats == 0
 

@@ -1,8 +1,10 @@
 import asyncio
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from redis.asyncio import Redis
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -12,6 +14,7 @@ from familyai.blobs import BlobStore
 from familyai.frame import Body, End, Failed, Frame, Start
 from familyai.job import Blob, Job
 from familyai.jobs import JobStore, State
+from familyai.quota import TOKENS_PER_DAY, Windows
 from tests.support import a_job
 from tests.workers.delivering import DrivenServer
 
@@ -226,3 +229,54 @@ async def test_a_cancel_that_overtakes_the_claim_is_heard(
     monkeypatch.setattr(jobs, "claim", overtaken)
     await asyncio.wait_for(server.take(job), 10)
     assert server.running == []
+
+
+async def test_a_refusal_tells_nothing_of_the_pace(serving: MakeServer, redis: Redis, jobs: JobStore) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 400, "headers": []})
+        await send({"type": "http.response.body", "body": b"no"})
+
+    for answer, known in ((app, False), (mirror, True)):
+        job = a_job(body=b"hello")
+        await jobs.enqueue(job)
+        await serving(answer).take(job)
+        assert bool(await redis.hexists(keys.pace("q"), "cost")) is known
+
+
+async def test_who_leaves_before_anything_was_counted_is_charged_what_was_expected(
+    serving: MakeServer, jobs: JobStore, redis: Redis, patient: tuple[ASGIApp, asyncio.Event]
+) -> None:
+    job = a_job(cost=40.0, tokens=30)
+    await jobs.enqueue(job)
+    app, begun = patient
+    server = serving(app)
+    serving_it = asyncio.create_task(server.take(job))
+    await asyncio.wait_for(begun.wait(), 10)
+    await jobs.cancel(job.id)
+    server.abandon(job.id)
+    await asyncio.wait_for(serving_it, 10)
+    assert server.turns.take_unshared() == {job.lane: 40.0}
+    assert (await Windows(redis).level(TOKENS_PER_DAY, job.member)).fits_in_s(1, 30) > 0
+
+
+async def test_a_job_that_is_held_goes_back_and_its_lane_is_left_alone(
+    serving: MakeServer, jobs: JobStore, redis: Redis, patient: tuple[ASGIApp, asyncio.Event]
+) -> None:
+    first, second, other = a_job(most_running=1), a_job(most_running=1), a_job(most_running=1)
+    for job in (first, second, other):
+        await redis.hset(keys.in_flight(job.member), job.id, "w 1 0 1.5")
+        await jobs.enqueue(job)
+    await redis.delete(first.lane)
+    server = serving(patient[0])
+    serving_it = asyncio.create_task(server.take(first))
+    await asyncio.wait_for(patient[1].wait(), 10)
+    await server.take(second)
+    await server.take(msgspec.structs.replace(other, shares_lane=True))
+    assert await state(jobs, second) is State.QUEUED
+    messages = [json.loads(message)["headers"]["id"] for message in await redis.lrange(first.lane, 0, -1)]
+    assert messages == [other.id, second.id]  # a lane is served from its end
+    assert first.lane not in server.turns.lanes([first.lane])
+    await jobs.cancel(first.id)
+    server.abandon(first.id)
+    await asyncio.wait_for(serving_it, 10)
+    assert first.lane in server.turns.lanes([first.lane])

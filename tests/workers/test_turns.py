@@ -8,7 +8,7 @@ import pytest
 from familyai.lanes import Priority, lanes
 from tests.support import a_job
 from tests.workers.delivering import MODEL, arrived, turns_of
-from workers.turns import HOLD_S, LaneCycle, Turns
+from workers.turns import LaneCycle, Turns
 
 NAMES = [lane.name for lane in lanes("q", 3) if lane.priority is Priority.INTERACTIVE]
 
@@ -83,30 +83,45 @@ def test_what_was_heard_of_others_counts_beside_what_was_not_yet_told(turns: Tur
     assert turns.lanes(NAMES) == ["q.02", "q.01", "q.00"]  # 3.5 against 3 + 1
 
 
-def test_what_could_not_be_told_is_told_with_the_next(turns: Turns) -> None:
-    arrived(turns, a_job(cost=3.0))
-    unshared = turns.take_unshared()
-    arrived(turns, a_job(cost=1.0))
-    turns.put_back_unshared(unshared)
-    assert turns.take_unshared() == {"q.00": 4.0}
-
-
 def test_a_held_lane_is_left_alone_for_a_while(turns: Turns, monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now_s)
-    turns.hold("q.00")
+    held = arrived(turns, a_job())
+    turns.hold(held, 0.1)
+    turns.over(held, 0.0)
     assert "q.00" not in turns.lanes(NAMES)
-    monkeypatch.setattr(time, "monotonic", lambda: now_s + HOLD_S)
+    monkeypatch.setattr(time, "monotonic", lambda: now_s + 0.1)
     turns.release_held()
     assert turns.outdated
     assert "q.00" in turns.lanes(NAMES)
 
 
 def test_a_held_lane_is_asked_again_as_soon_as_a_job_of_it_is_over(turns: Turns) -> None:
-    running = arrived(turns, a_job())
-    turns.hold("q.00")
+    running, held = arrived(turns, a_job()), arrived(turns, a_job())
+    turns.hold(held, 10.0)
+    turns.over(held, 0.0)
+    assert "q.00" not in turns.lanes(NAMES)
     turns.over(running, 1.0)
     assert "q.00" in turns.lanes(NAMES)
+
+
+def test_a_wide_job_that_may_be_gone_keeps_no_place_for_ever(turns: Turns) -> None:
+    narrow = arrived(turns, a_job())
+    wide = arrived(turns, a_job(lane_number=1, width=2))
+    too_wide = arrived(turns, a_job(lane_number=2, width=2))
+    turns.over(too_wide, 0.0)
+    turns.over(narrow, 100.0)
+    assert "q.00" not in turns.lanes(NAMES)  # one place is free, and kept for the lane that had less
+    turns.forget_width("q.02")
+    assert turns.lanes(NAMES) == ["q.02", "q.00"]
+    turns.over(wide, 1.0)
+
+
+def test_a_question_is_no_request(turns: Turns) -> None:
+    arrived(turns, a_job())
+    turns.lanes(NAMES)
+    assert turns.could_begin(["q.01"])
+    assert not turns.outdated
 
 
 def test_two_threads_lose_nothing(turns: Turns) -> None:

@@ -3,7 +3,7 @@
 import os
 from argparse import Namespace
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -82,14 +82,48 @@ def _stay_home() -> None:
 
 
 def _metered(generate: Any) -> Any:
-    """Wraps the engine client's `generate`: what it yields is reported to the job at hand and passed on untouched."""
+    """Wraps the engine client's `generate`: what it yields is reported to the job at hand and passed on untouched.
+
+    An answer that is wanted whole comes in pieces all the same, of which only the last is passed on: else nobody would
+    know what it took when its client left in the middle.
+    """
 
     def metered(prompt: Any, sampling_params: Any, request_id: str, **options: Any) -> AsyncGenerator[Any, None]:
-        outputs = generate(prompt, sampling_params, request_id, **options)
         meter = current_meter.get()
-        return _report(meter, outputs, _cumulative(sampling_params)) if meter else outputs
+        if meter is None:
+            return generate(prompt, sampling_params, request_id, **options)  # type: ignore[no-any-return]
+        in_pieces, is_whole = _in_pieces(sampling_params)
+        outputs = generate(prompt, in_pieces, request_id, **options)
+        reported = _report(meter, outputs, _cumulative(in_pieces), _known_prompt(meter, prompt))
+        return _last(reported) if is_whole else reported
 
     return metered
+
+
+def _in_pieces(sampling_params: Any) -> tuple[Any, bool]:
+    """The same answer as it grows, and whether it was wanted whole. Several answers at once come whole all the same."""
+    from vllm.sampling_params import RequestOutputKind
+
+    if sampling_params.output_kind != RequestOutputKind.FINAL_ONLY or sampling_params.n > 1:
+        return sampling_params, False
+    in_pieces = sampling_params.clone()
+    in_pieces.output_kind = RequestOutputKind.CUMULATIVE
+    return in_pieces, True
+
+
+def _known_prompt(meter: Meter, prompt: Any) -> bool:
+    """Reports the prompt's length before it is read, if it is known by then."""
+    ids = prompt.get("prompt_token_ids") if isinstance(prompt, dict) else None
+    if ids:
+        meter.saw_prompt(len(ids))
+    return bool(ids)
+
+
+async def _last(outputs: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
+    async with aclosing(outputs):
+        async for output in outputs:
+            if output.finished:
+                yield output
 
 
 def _metered_encode(encode: Any) -> Any:
@@ -112,18 +146,20 @@ async def _report_prompt(meter: Meter, outputs: AsyncGenerator[Any, None]) -> As
         yield output
 
 
-async def _report(meter: Meter, outputs: AsyncGenerator[Any, None], cumulative: bool) -> AsyncGenerator[Any, None]:
-    prompt_seen = False
+async def _report(
+    meter: Meter, outputs: AsyncGenerator[Any, None], cumulative: bool, prompt_seen: bool = False
+) -> AsyncGenerator[Any, None]:
     seen: dict[int, int] = {}
-    async for output in outputs:
-        if not prompt_seen:
-            meter.saw_prompt(len(output.prompt_token_ids or ()))
-            prompt_seen = True
-        for choice in output.outputs:
-            known = seen.get(choice.index, 0) if cumulative else 0
-            meter.saw_tokens(choice.index, list(choice.token_ids[known:]))
-            seen[choice.index] = len(choice.token_ids)
-        yield output
+    async with aclosing(outputs):
+        async for output in outputs:
+            if not prompt_seen:
+                meter.saw_prompt(len(output.prompt_token_ids or ()))
+                prompt_seen = True
+            for choice in output.outputs:
+                known = seen.get(choice.index, 0) if cumulative else 0
+                meter.saw_tokens(choice.index, list(choice.token_ids[known:]))
+                seen[choice.index] = len(choice.token_ids)
+            yield output
 
 
 def _cumulative(sampling_params: Any) -> bool:

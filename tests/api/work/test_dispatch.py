@@ -34,7 +34,7 @@ def make(served: Served) -> Job:
 
 
 async def test_an_answer_whatever_its_status(served: Served, worker: ScriptedWorker) -> None:
-    running = asyncio.create_task(Dispatcher(served.front).run("chat", lambda: make(served)))
+    running = asyncio.create_task(Dispatcher(served.front).run("chat", "ada", lambda: make(served)))
     await worker.answer(await worker.take(), b"half ", b"and half", status=422)
     answer = await running
     assert (answer.status, answer.body) == (422, b"half and half")
@@ -43,7 +43,7 @@ async def test_an_answer_whatever_its_status(served: Served, worker: ScriptedWor
 async def test_no_more_at_once_than_the_model_has_slots(served: Served, worker: ScriptedWorker) -> None:
     dispatcher = Dispatcher(served.front)
     slots = served.front.profile.model("chat").slots
-    running = [asyncio.create_task(dispatcher.run("chat", lambda: make(served))) for _ in range(slots + 3)]
+    running = [asyncio.create_task(dispatcher.run("chat", "ada", lambda: make(served))) for _ in range(slots + 3)]
 
     async def on_the_lane() -> int:
         return int(await served.front.redis.llen(Lane("chat", 0, Priority.BATCH).name))
@@ -67,7 +67,7 @@ async def die(served: Served, worker: ScriptedWorker) -> None:
 
 
 async def test_a_worker_s_death_is_no_end(served: Served, worker: ScriptedWorker) -> None:
-    running = asyncio.create_task(Dispatcher(served.front).run("chat", lambda: make(served)))
+    running = asyncio.create_task(Dispatcher(served.front).run("chat", "ada", lambda: make(served)))
     for _ in range(2):
         await die(served, worker)
     await worker.answer(await worker.take(), b"at last")
@@ -75,7 +75,7 @@ async def test_a_worker_s_death_is_no_end(served: Served, worker: ScriptedWorker
 
 
 async def test_what_kills_one_worker_after_the_other_is_given_up(served: Served, worker: ScriptedWorker) -> None:
-    running = asyncio.create_task(Dispatcher(served.front).run("chat", lambda: make(served)))
+    running = asyncio.create_task(Dispatcher(served.front).run("chat", "ada", lambda: make(served)))
     for _ in range(dispatch.MOST_DEATHS):
         await die(served, worker)
     with pytest.raises(EngineFailed, match="workers died"):
@@ -83,7 +83,7 @@ async def test_what_kills_one_worker_after_the_other_is_given_up(served: Served,
 
 
 async def test_what_the_engine_cannot_do_is_not_tried_again(served: Served, worker: ScriptedWorker) -> None:
-    running = asyncio.create_task(Dispatcher(served.front).run("chat", lambda: make(served)))
+    running = asyncio.create_task(Dispatcher(served.front).run("chat", "ada", lambda: make(served)))
     claim = await worker.take()
     await worker.say(claim, Failed(claim.job.id, 1, 0, "engine_failed", "The engine failed."))
     with pytest.raises(EngineFailed, match="engine failed"):
@@ -91,7 +91,7 @@ async def test_what_the_engine_cannot_do_is_not_tried_again(served: Served, work
 
 
 async def test_cancelled_work_is_withdrawn(served: Served, worker: ScriptedWorker) -> None:
-    running = asyncio.create_task(Dispatcher(served.front).run("chat", lambda: make(served)))
+    running = asyncio.create_task(Dispatcher(served.front).run("chat", "ada", lambda: make(served)))
     claim = await worker.take()
     running.cancel()
 
