@@ -11,7 +11,7 @@ from api.asking import AskingMember
 from api.body import RawBody, parse
 from api.failures import dialect_of
 from api.front import CurrentFront, Front
-from api.gate import check_model
+from api.gate import check_model, check_width
 from api.relay import Relay
 from api.schemas import (
     AnthropicEnvelope,
@@ -33,6 +33,7 @@ from familyai.members import Member
 from routing.admit import admit
 from routing.estimate import estimate
 from routing.messages import check_conversation, check_message_request
+from routing.ration import rationed
 from routing.resolve import Target, default_name, resolve
 from routing.side_tasks import is_side_task
 
@@ -91,25 +92,29 @@ def admitted_job(
     wishes: Wishes,
     accept: str = "*/*",
 ) -> tuple[Job, Target]:
-    """A body, resolved and admitted, at whatever hour. Raises RequestError."""
+    """A body, resolved and admitted, at whatever hour, with as long an answer as its member may have.
+
+    Raises RequestError.
+    """
     target = resolve(body.get("model") or default_name(task, front.profile), front.profile)
-    check_model(member.allowance(front.profile.roles), target)
+    allowance = member.allowance(front.profile.roles)
+    check_model(allowance, target)
     check(body)
     width = admit(body, task, target, front.profile)
-    cost = estimate(body, task, target.model, width, generates=not path.endswith("/count_tokens"))
-    priority = _priority(body, wishes)
-    deadline_s = wishes.deadline_s
+    check_width(allowance, width, body, task)
+    guess = estimate(body, task, target.model, width, generates=not path.endswith("/count_tokens"))
+    ration, held = rationed(body, path, guess, allowance, target.model, width)
     job = json_job(
         front,
         path,
         member.name,
         target,
-        body,
-        cost,
+        ration,
+        held,
         width=width,
         accept=accept,
-        priority=priority,
-        deadline_s=deadline_s,
+        priority=_priority(body, wishes),
+        deadline_s=wishes.deadline_s,
     )
     return job, target
 

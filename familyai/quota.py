@@ -4,6 +4,9 @@ A window is counted in two halves: what was used in the current length of time, 
 which counts the less the longer ago it ended. Its key names the window and whose it is but no amount, so that a parent
 may change a limit and what was used stays used. Members are told apart as their names are stored: `Leo` is nobody else
 than `leo`, and whoever looks a member up has found the one spelling.
+
+A window forgets everything after two of its lengths, however far over its limit it stood. So a limit holds only where
+what is charged was asked for before, but for a guess that was a little too small: see docs/adr/0016.
 """
 
 import asyncio
@@ -83,7 +86,7 @@ class Windows:
     async def hit(self, window: Window, who: str, amount: int, most: int) -> float | None:
         """Counts it and returns None where it fits; else counts nothing and returns after how many seconds it would.
 
-        What is larger than the limit is let into an empty window, which then owes the rest.
+        What is larger than the limit is let into an empty window, which then owes the rest, for two lengths at most.
         """
         fitting = min(amount, most)
         if await self._acquire(window, who, fitting, most):
@@ -101,7 +104,7 @@ class Windows:
         )
 
     async def charge(self, member: str, tokens: int) -> None:
-        """Counts a job's tokens in every window of tokens, over the limit too: that is owed."""
+        """Counts a job's tokens in every window of tokens, over the limit too: that is owed until it has faded."""
         await asyncio.gather(*(self.charge_window(window, member, tokens) for window in TOKEN_WINDOWS))
 
     async def charge_window(self, window: Window, who: str, amount: int) -> None:

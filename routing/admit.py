@@ -60,13 +60,14 @@ def check_width(body: dict[str, Any], task: Task, limits: Limits) -> int:
     if width > limits.width:
         raise BadRequest(
             f"this request is {width} wide (n x prompts, or inputs / 32), and one may be {limits.width}: split it",
-            param=_widest(body, task, limits),
+            param=widest(body, task, limits.width),
             code="too_wide",
         )
     return width
 
 
-def _widest(body: dict[str, Any], task: Task, limits: Limits) -> str:
+def widest(body: dict[str, Any], task: Task, most: int) -> str:
+    """What makes a request wider than that."""
     if task is Task.EMBED:
         return "input"
-    return next((name for name in ("n", "best_of") if count(body.get(name)) > limits.width), "prompt")
+    return next((name for name in ("n", "best_of") if count(body.get(name)) > most), "prompt")

@@ -73,6 +73,15 @@ def tokens_of(text: str) -> int:
     return (size_bytes + 3) // 4
 
 
+def whole(value: Any) -> int | None:
+    """What an engine would read as the number, or None: a limit that it refuses, or there is none."""
+    try:
+        number = int(float(value))
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if number >= 0 else None
+
+
 def _priced(units: int, output: int, model: Model, *, in_tokens: bool = True) -> Estimate:
     cost = model.costs.input * units + model.costs.output * output
     return Estimate(units, output, max(1.0, cost), units + output if in_tokens else 0)
@@ -82,17 +91,8 @@ def _answer_tokens(body: dict[str, Any], model: Model) -> int:
     """A limit counts only under the name that this endpoint reads: another would make a long answer look short."""
     shapes = [names for prompt, names in _LONGEST.items() if prompt in body]
     names = shapes[0] if len(shapes) == 1 else ()
-    asked = [number for name in names if (number := _whole(body.get(name))) is not None]
+    asked = [number for name in names if (number := whole(body.get(name))) is not None]
     return min(max(asked, default=model.answer_tokens), model.answer_tokens)
-
-
-def _whole(value: Any) -> int | None:
-    """What an engine would read as the number, or None: a limit that it refuses, or there is none."""
-    try:
-        number = int(float(value))
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return number if number >= 0 else None
 
 
 def _prompt_tokens(body: dict[str, Any]) -> int:

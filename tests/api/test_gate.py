@@ -3,7 +3,9 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from datetime import datetime
+from random import Random
 from typing import Any
 
 import pytest
@@ -11,17 +13,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from api.gate import Gate, check_hours, check_model, opens_at
+from api.gate import Gate, check_hours, check_model, check_width, opens_at
 from familyai import keys
 from familyai.allowance import Allowance, Role, may_ask_at
 from familyai.broker import BROKER_ERRORS, connect
-from familyai.catalogue import Profile
-from familyai.errors import Forbidden, LimitReached
+from familyai.catalogue import Model, Profile, Task
+from familyai.errors import BadRequest, Forbidden, LimitReached
 from familyai.in_flight import InFlight
 from familyai.job import Job
 from familyai.lanes import Priority
 from familyai.members import Member
 from familyai.quota import REQUESTS_PER_MINUTE, TOKENS_PER_DAY, TOKENS_PER_MINUTE, Windows
+from routing.estimate import estimate
+from routing.ration import rationed
 from routing.resolve import resolve
 from tests.api.support import PROFILE
 from tests.clock import pass_time
@@ -130,7 +134,7 @@ async def test_many_prompts_in_one_request_are_many_requests(gate: Gate, width: 
         assert (await refused(gate, member, asking(width=width))).code == "requests_per_minute"
 
 
-async def test_a_request_wider_than_the_limit_is_a_whole_minutes(gate: Gate, redis: Redis) -> None:
+async def test_a_request_wider_than_a_limit_that_was_lowered_is_a_whole_minutes(gate: Gate, redis: Redis) -> None:
     member = a_member(requests_per_minute=3)
     await gate.enter(member, asking(width=8))
     await refused(gate, member, asking())
@@ -181,7 +185,9 @@ async def test_of_several_limits_the_longest_wait_is_said(gate: Gate, redis: Red
     assert error.message == "You have used all your words for today. Try again in 48 hours."
 
 
-async def test_a_request_larger_than_the_limit_enters_alone_and_owes_the_rest(gate: Gate, redis: Redis) -> None:
+async def test_a_request_larger_than_a_limit_that_was_lowered_enters_alone_and_owes_the_rest(
+    gate: Gate, redis: Redis
+) -> None:
     member, small, huge = a_member(tokens_per_minute=100), asking(tokens=1), asking(tokens=5000)
     await gate.enter(member, small)
     await refused(gate, member, huge)
@@ -194,12 +200,73 @@ async def test_a_request_larger_than_the_limit_enters_alone_and_owes_the_rest(ga
     assert (await refused(gate, member, asking(tokens=1))).retry_after_s == pytest.approx(119, abs=2)
 
 
-async def test_an_answer_longer_than_expected_is_owed(gate: Gate, redis: Redis) -> None:
+async def test_a_prompt_longer_than_expected_is_owed(gate: Gate, redis: Redis) -> None:
     member, job = a_member(tokens_per_minute=100), asking(tokens=10)
     await gate.enter(member, job)
     await end(redis, job, 500)
     error = await refused(gate, member, asking(tokens=1))
     assert error.retry_after_s == pytest.approx(60 + 48, abs=2)
+
+
+ROOMY = Model.model_validate({"model": "org/chat", "engine": "echo", "memory_gb": 1, "slots": 4})
+
+
+def rationed_job(member: Member, width: int, input_tokens: int, asked: int | None) -> tuple[Job, int]:
+    """A chat as the front lets it through, and the tokens that it takes if all its answers are as long as they may."""
+    profile = Profile.model_validate(PROFILE)
+    body: dict[str, Any] = {"messages": [{"content": "x" * 4 * input_tokens}], "n": width, "max_tokens": asked}
+    guess = estimate(body, Task.GENERATE, ROOMY, width)
+    allowance = member.allowance(profile.roles)
+    let_through, held = rationed(body, "/v1/chat/completions", guess, allowance, ROOMY, width)
+    return asking(tokens=held.tokens, width=width), held.input + width * let_through["max_tokens"]
+
+
+@pytest.mark.parametrize("asked", [None, 200, 4_000, 10**9])
+@pytest.mark.parametrize("width", [1, 8])
+async def test_the_longest_answers_for_hours_are_within_the_limit(
+    gate: Gate, redis: Redis, width: int, asked: int | None
+) -> None:
+    """Knocking every five seconds, and taking all that is let through."""
+    member, minutes, taken = a_member(tokens_per_minute=1000), 20, 0
+    for _ in range(minutes * 12):
+        with suppress(LimitReached):
+            while True:
+                job, tokens = rationed_job(member, width, 20, asked)
+                await gate.enter(member, job)
+                await end(redis, job, tokens)
+                taken += tokens
+        await pass_time(redis, 5)
+    assert 400 * minutes < taken <= 1000 * (minutes + 1)
+
+
+@pytest.mark.parametrize("most_wrong", [0, 300])
+@pytest.mark.parametrize("seed", range(5))
+async def test_no_window_ever_stands_above_its_limit_but_by_what_prompts_were_longer(
+    gate: Gate, other_gate: Gate, redis: Redis, seed: int, most_wrong: int
+) -> None:
+    """Any requests at any times, at two fronts, of which any number run at once and end with whatever may be."""
+    chance = Random(seed)  # noqa: S311
+    limits: dict[str, Any] = {"tokens_per_minute": 1000, "tokens_per_day": chance.choice([900, 5000, 20_000])}
+    member, wrong = a_member(**limits), 0
+    under_way: list[tuple[Job, int]] = []
+    for _ in range(200):
+        if chance.random() < 0.5:
+            job, tokens = rationed_job(
+                member, chance.randint(1, 8), chance.randint(0, 300), chance.choice([None, 5, 10**6])
+            )
+            with suppress(LimitReached):
+                await chance.choice([gate, other_gate]).enter(member, job)
+                await redis.hset(keys.job(job.id), "state", "queued")
+                under_way.append((job, tokens))
+        if under_way and chance.random() < 0.5:
+            job, tokens = under_way.pop(chance.randrange(len(under_way)))
+            longer = chance.randint(0, most_wrong)
+            await end(redis, job, chance.choice([tokens, chance.randint(0, tokens)]) + longer)
+            wrong += longer
+        if chance.random() < 0.4:
+            await pass_time(redis, chance.choice([1, 20, 60, 150]))
+        for window in (TOKENS_PER_MINUTE, TOKENS_PER_DAY):
+            assert (await Windows(redis).level(window, "leo")).used <= limits[window.name] + wrong
 
 
 async def test_speech_takes_no_words(gate: Gate, redis: Redis) -> None:
@@ -231,9 +298,46 @@ async def test_what_runs_no_longer_waits(gate: Gate, redis: Redis) -> None:
 async def test_batch_work_waits_apart_but_not_without_end(gate: Gate) -> None:
     member = a_member(waiting=2)
     for _ in range(2):
-        await gate.enter(member, asking(priority=Priority.BATCH))
+        await gate.enter(member, asking(priority=Priority.BATCH), dispatched=True)
     await gate.enter(member, asking())
-    assert (await refused(gate, member, asking(priority=Priority.BATCH))).code == "too_many_waiting"
+    with pytest.raises(LimitReached) as raised:
+        await gate.enter(member, asking(priority=Priority.BATCH), dispatched=True)
+    assert raised.value.code == "too_many_waiting"
+
+
+async def test_who_only_wishes_to_be_batch_work_waits_like_anybody(gate: Gate) -> None:
+    member = a_member(waiting=2)
+    await gate.enter(member, asking())
+    await gate.enter(member, asking(priority=Priority.BATCH))
+    for priority in Priority:
+        assert (await refused(gate, member, asking(priority=priority))).code == "too_many_waiting"
+
+
+@pytest.mark.parametrize(("most", "batch"), [(1, 1), (2, 1), (5, 2), (30, 15)])
+async def test_batch_work_leaves_its_member_half_of_the_requests(
+    gate: Gate, redis: Redis, most: int, batch: int
+) -> None:
+    member = a_member(requests_per_minute=most)
+    for _ in range(batch):
+        await gate.enter(member, asking(priority=Priority.BATCH), dispatched=True)
+    with pytest.raises(LimitReached) as raised:
+        await gate.enter(member, asking(priority=Priority.BATCH), dispatched=True)
+    assert raised.value.code == "requests_per_minute"
+    for _ in range(most - batch):
+        await gate.enter(member, asking(priority=Priority.BATCH))
+    await refused(gate, member, asking())
+    assert (await Windows(redis).level(REQUESTS_PER_MINUTE, "leo")).used == most
+
+
+async def test_batch_work_waits_while_its_member_asks(gate: Gate, redis: Redis) -> None:
+    member = a_member(requests_per_minute=4)
+    for _ in range(2):
+        await gate.enter(member, asking())
+    with pytest.raises(LimitReached) as raised:
+        await gate.enter(member, asking(), dispatched=True)
+    assert raised.value.retry_after_s is not None
+    await pass_time(redis, raised.value.retry_after_s)
+    await gate.enter(member, asking(), dispatched=True)
 
 
 async def test_who_has_too_many_waiting_hears_how_long_one_takes(gate: Gate, redis: Redis) -> None:
@@ -363,6 +467,43 @@ def test_any_other_model_is_not(models: tuple[str, ...], name: str) -> None:
         check_model(Allowance(models=models), target(name))
     assert (raised.value.status, raised.value.code, raised.value.param) == (403, "model_not_allowed", "model")
     assert raised.value.message == f"You may not use 'chat'. You can use: {', '.join(models) or 'none'}."
+
+
+@pytest.mark.parametrize(
+    ("limits", "width", "most"),
+    [
+        ({}, 8, 8),
+        ({"running": 2}, 2, 2),
+        ({"running": 2}, 3, 2),
+        ({"requests_per_minute": 4}, 5, 4),
+        ({"requests_per_minute": 4, "running": 2}, 4, 2),
+        ({"requests_per_minute": 1, "running": 2}, 2, 1),
+        ({"waiting": 1}, 8, 8),
+    ],
+)
+def test_nobody_asks_for_more_at_once_than_they_may_ever_have(limits: dict[str, int], width: int, most: int) -> None:
+    allowance, body = Allowance(**limits), {"n": width}
+    if width <= most:
+        check_width(allowance, width, body, Task.GENERATE)
+        return
+    with pytest.raises(BadRequest) as raised:
+        check_width(allowance, width, body, Task.GENERATE)
+    assert (raised.value.status, raised.value.code, raised.value.param) == (400, "too_wide", "n")
+    assert raised.value.message == f"This counts as {width} questions at once, and you may ask {most}. Split it."
+
+
+@pytest.mark.parametrize(
+    ("body", "task", "param"),
+    [
+        ({"best_of": 3}, Task.GENERATE, "best_of"),
+        ({"prompt": ["a"] * 3}, Task.GENERATE, "prompt"),
+        ({"input": ["a"] * 65}, Task.EMBED, "input"),
+    ],
+)
+def test_what_makes_it_wide_is_named(body: dict[str, Any], task: Task, param: str) -> None:
+    with pytest.raises(BadRequest) as raised:
+        check_width(Allowance(running=2), 3, body, task)
+    assert raised.value.param == param
 
 
 def at(clock: str, day: int = 4) -> datetime:

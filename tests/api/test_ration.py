@@ -1,0 +1,105 @@
+"""Through every endpoint that models answer: what a member with limits may not have never reaches an engine."""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+from msgspec.structs import replace
+
+from api.generate import admitted_job
+from api.wishes import Wishes
+from api.work.batch_lines import line_job
+from familyai.allowance import Role
+from familyai.catalogue import Task
+from familyai.errors import BadRequest
+from familyai.members import Change
+from tests.api.support import ScriptedWorker, Served
+from tests.api.work.test_batch_lines import BATCH
+
+LIMIT = 1000
+PROMPTS: dict[str, Any] = {
+    "model": "auto",
+    "messages": [{"role": "user", "content": "Hi"}],
+    "prompt": "Hi",
+    "input": "Hi",
+}
+BOUNDED = {
+    "/v1/chat/completions": "max_tokens",
+    "/v1/completions": "max_tokens",
+    "/v1/responses": "max_output_tokens",
+    "/v1/messages": "max_tokens",
+    "/v1/messages/count_tokens": None,
+}
+
+
+@pytest.fixture
+async def leo(served: Served) -> dict[str, str]:
+    """The headers of a child who may have a thousand tokens a minute, and two answers at once."""
+    change = Change(own={"tokens_per_minute": LIMIT, "running": 2})
+    _, key = await served.front.members.add("leo", Role.CHILD, change)
+    return {"Authorization": f"Bearer {key}"}
+
+
+async def sent(
+    served: Served, worker: ScriptedWorker, path: str, headers: dict[str, str], **asked: Any
+) -> tuple[dict[str, Any], int]:
+    """The body that reaches the engine, and the tokens that are held back for it."""
+    async with served.client.stream("POST", path, json=PROMPTS | asked | {"stream": True}, headers=headers) as response:
+        assert response.status_code == 200, await response.aread()
+        job = (await worker.take()).job
+    body: dict[str, Any] = json.loads(job.body)
+    return body, job.tokens
+
+
+def test_every_endpoint_that_generates_is_known_here(served: Served) -> None:
+    described = served.app.openapi()["paths"].items()
+    generating = {path for path, item in described if set(item.get("post", {}).get("tags", ())) & {"chat", "anthropic"}}
+    assert generating == set(BOUNDED)
+
+
+@pytest.mark.parametrize("path", [path for path, name in BOUNDED.items() if name])
+async def test_an_endless_answer_is_bounded(
+    served: Served, worker: ScriptedWorker, leo: dict[str, str], path: str
+) -> None:
+    name = str(BOUNDED[path])
+    body, tokens = await sent(served, worker, path, leo, **{name: 10**6}, min_tokens=10**6, ignore_eos=True)
+    assert 0 < body[name] < LIMIT
+    assert body[name] < tokens <= LIMIT
+    body, _ = await sent(served, worker, path, {}, **{name: 10**6})
+    assert body[name] == 10**6, "who has no limit is bounded too"
+
+
+async def test_counting_tokens_holds_back_only_what_is_counted(served: Served, leo: dict[str, str]) -> None:
+    body, member = PROMPTS | {"max_tokens": 10**6}, await served.front.members.get("leo")
+    path = "/v1/messages/count_tokens"
+    job, _ = admitted_job(served.front, path, member, body, Task.GENERATE, wishes=Wishes())
+    assert json.loads(job.body)["max_tokens"] == 10**6
+    assert job.tokens < 10
+
+
+def refusal(response: httpx.Response) -> tuple[str, str]:
+    assert response.status_code == 400
+    error = response.json()["error"]
+    return error["code"], error["param"]
+
+
+async def test_what_waiting_would_not_help_is_refused_at_once(served: Served, leo: dict[str, str]) -> None:
+    for path, asked, refused in (
+        ("/v1/chat/completions", {"n": 3}, ("too_wide", "n")),
+        ("/v1/completions", {"prompt": ["Hi"] * 3}, ("too_wide", "prompt")),
+        ("/v1/embeddings", {"model": "vectors", "input": ["Hi"] * 65}, ("too_wide", "input")),
+        ("/v1/embeddings", {"model": "vectors", "input": "x" * 5000}, ("too_long_for_limit", "input")),
+        ("/v1/chat/completions", {"messages": [{"content": "x" * 4000}]}, ("too_long_for_limit", "messages")),
+    ):
+        response = await served.client.post(path, json={"model": "auto"} | asked, headers=leo)
+        assert refusal(response) == refused
+
+
+async def test_the_lines_of_a_batch_are_rationed_too(served: Served, leo: dict[str, str]) -> None:
+    batch, body = replace(BATCH, member="leo"), {"messages": PROMPTS["messages"]}
+    job = await line_job(served.front, batch, {"model": "auto", "max_tokens": 10**6, **body})
+    assert json.loads(job.body)["max_tokens"] < job.tokens <= LIMIT
+    with pytest.raises(BadRequest) as raised:
+        await line_job(served.front, batch, {"model": "auto", "n": 3, **body})
+    assert raised.value.code == "too_wide"
