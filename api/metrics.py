@@ -22,7 +22,7 @@ class Metrics:
         )
         self.first_byte_s = Histogram(
             "familyai_time_to_first_byte_seconds",
-            "From the request's arrival to the first byte of its body.",
+            "From the request's arrival to the first byte of its answer.",
             ["path"],
             buckets=_BUCKETS_S,
             registry=self.registry,
@@ -88,6 +88,7 @@ class _Timing:
         if message["type"] == "http.response.start":
             self._status = message["status"]
         else:
-            self.first_byte_s = self.first_byte_s or time.monotonic()
+            if self.first_byte_s is None and not message.get("body", b"").startswith(b":"):  # a comment is no answer yet
+                self.first_byte_s = time.monotonic()
             self._whole = not message.get("more_body", False)
         await self._send(message)
