@@ -88,7 +88,8 @@ class _Timing:
         if message["type"] == "http.response.start":
             self._status = message["status"]
         else:
-            if self.first_byte_s is None and not message.get("body", b"").startswith(b":"):  # a comment is no answer yet
+            is_comment = message.get("body", b"").startswith(b":")  # on the wait, not of the answer
+            if self.first_byte_s is None and not is_comment:
                 self.first_byte_s = time.monotonic()
             self._whole = not message.get("more_body", False)
         await self._send(message)
