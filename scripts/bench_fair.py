@@ -16,16 +16,27 @@ import orjson
 import typer
 import uvloop
 from benchmark.fair.crowd import in_turn
-from benchmark.fair.forecasts import evening
+from benchmark.fair.forecasts import evenings
 from benchmark.fair.report import Results, as_json, show
-from benchmark.fair.scenarios import FULL, QUICK, REAL, SCENARIOS, Scenario, Size, quiet_beside_a_flood
+from benchmark.fair.scenarios import (
+    FULL,
+    QUICK,
+    QUIET,
+    REAL,
+    SCENARIOS,
+    Scenario,
+    Size,
+    alone_in_turns,
+    compared_with_alone,
+    quiet_beside_a_flood,
+)
 from benchmark.fair.variants import COMPARED, FIFO_WITHOUT_RESERVE, OURS, Stack, embedded_model, stacks
 from benchmark.machine import this_machine
 from benchmark.questions import WrongAnswer
 from benchmark.setup import CannotStart
 from rich.console import Console
 
-EVENING_S, QUICK_EVENING_S = 90.0, 30.0
+EVENINGS, EVENING_S, QUICK_EVENING_S = 3, 60.0, 30.0
 WARM_UP = 20
 WIDTH_IN_FILES = 110
 
@@ -62,13 +73,14 @@ async def _with_echo(size: Size, rounds: int, quick: bool, only: str) -> Results
         for stack in started:
             await in_turn(stack, "quiet", WARM_UP, 10)
         for number in range(rounds or size.rounds):
+            await _alone(started, size, results)
             for scenario in chosen:
                 if scenario.each_round or number == 0:
                     await _try(scenario, number, started, size, results)
         if only in "forecasts":
             progress.print("forecasts")
             ours = next(stack for stack in started if stack.variant is OURS)
-            results.forecasts = await evening(ours, QUICK_EVENING_S if quick else EVENING_S)
+            results.forecasts = await evenings(ours, 1 if quick else EVENINGS, QUICK_EVENING_S if quick else EVENING_S)
     return results
 
 
@@ -77,7 +89,15 @@ async def _try(scenario: Scenario, number: int, started: Sequence[Stack], size: 
     first = number % len(turns)
     for stack in turns[first:] + turns[:first]:
         progress.print(f"{number + 1}: {scenario.words}, {stack.variant.name}")
-        results.add(stack.variant, await scenario.run(stack, size))
+        results.add(stack.variant.name, await scenario.run(stack, size))
+        if scenario.run is quiet_beside_a_flood:
+            results.add(stack.variant.name, compared_with_alone(results.last(stack.variant.name)))
+
+
+async def _alone(started: Sequence[Stack], size: Size, results: Results) -> None:
+    progress.print("a quiet member alone")
+    for variant, figures in (await alone_in_turns(started, size)).items():
+        results.add(variant, figures)
 
 
 async def _with_vllm() -> Results:
@@ -88,8 +108,8 @@ async def _with_vllm() -> Results:
         progress.print(f"starting vLLM for {variant.name}")
         async with stacks([variant], model, models) as (stack,):
             await in_turn(stack, "quiet", 3, 60)
-            progress.print(f"a quiet member beside a flood, {variant.name}")
-            results.add(variant, await quiet_beside_a_flood(stack, REAL))
+            await _alone([stack], REAL, results)
+            await _try(QUIET, 0, [stack], REAL, results)
     return results
 
 

@@ -31,7 +31,6 @@ LOAD = 1.05
 """Of what the model can do, on average: lines grow, and go."""
 LOOK_S = 0.05
 LONG_ENOUGH_S = 1.0
-SEED = 4
 _TOLD = re.compile(rb": queued position=\d+ eta_s=(\d+)")
 
 
@@ -41,15 +40,26 @@ class Forecasts:
 
     made: list[Forecast] = field(default_factory=list)
     told: list[Forecast] = field(default_factory=list)
-    waited: int = 0
+    asked: int = 0
 
 
-async def evening(stack: Stack, seconds: float) -> Forecasts:
-    """Members come at random with a few questions at once; the same every time. Raises WrongAnswer."""
+async def evenings(stack: Stack, count: int, seconds: float) -> Forecasts:
+    """Several, each of its own; the same in every run. Raises WrongAnswer."""
+    all_of_them = Forecasts()
+    for seed in range(count):
+        one = await _evening(stack, random.Random(seed), seconds)  # noqa: S311 (not a secret)
+        all_of_them.made += one.made
+        all_of_them.told += one.told
+        all_of_them.asked += one.asked
+    return all_of_them
+
+
+async def _evening(stack: Stack, dice: random.Random, seconds: float) -> Forecasts:
+    """Members come at random with a few questions at once."""
     made: dict[str, tuple[float, float]] = {}
     looking = asyncio.create_task(_look(stack, made))
     try:
-        heard = await _ask(stack, seconds)
+        heard = await _ask(stack, dice, seconds)
     finally:
         looking.cancel()
     await idle(stack)
@@ -80,8 +90,7 @@ async def _come_true(stack: Stack, made: dict[str, tuple[float, float]]) -> list
     return pairs
 
 
-async def _ask(stack: Stack, seconds: float) -> list[tuple[Recording, float]]:
-    dice = random.Random(SEED)  # noqa: S311 (not a secret)
+async def _ask(stack: Stack, dice: random.Random, seconds: float) -> list[tuple[Recording, float]]:
     jobs_per_s = LOAD * stack.variant.places * TOKENS_PER_S / (sum(LENGTHS) / len(LENGTHS))
     gap_s = (1 + MOST_AT_ONCE) / 2 / jobs_per_s
     begun_s, at_s, asking = perf_counter(), 0.0, []

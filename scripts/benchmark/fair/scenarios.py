@@ -1,18 +1,19 @@
 """What is tried with each variant. A scenario returns figures by the name of their row."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 
 from familyai.lanes import Priority
 
 from ..figures import percentile
-from .crowd import LONG_TOKENS, SHORT_TOKENS, Asker, Crowd, cpu_s, crowd, in_turn, watched
+from .crowd import LONG_TOKENS, SETTLE_S, SHORT_TOKENS, Asker, Crowd, cpu_s, crowd, in_turn, watched
 from .figures import Answer, Window, jain, residual_s
-from .variants import COMPARED, FIFO, FIFO_WITHOUT_RESERVE, HEAVY, OURS, Stack, Variant
+from .variants import COMPARED, FIFO, FIFO_WITHOUT_RESERVE, HEAVY, NO_LIMIT, OURS, Stack, Variant
 
 Figures = dict[str, float]
-LONGER = 50
-"""So many times as long as the others' is the prompt of one member."""
+LONGER, SHORT_PROMPT = 50, 4
+"""So many times as long as the others' is the prompt of one member, and so many words are theirs."""
 
 
 @dataclass(frozen=True)
@@ -43,26 +44,36 @@ class Scenario:
     variants: tuple[Variant, ...] = COMPARED
 
 
+async def alone_in_turns(stacks: Sequence[Stack], size: Size) -> dict[str, Figures]:
+    """One member asks short questions and nobody else does: of each variant in turn, question by question."""
+    asked: dict[str, list[Answer]] = {stack.variant.name: [] for stack in stacks}
+    await asyncio.sleep(SETTLE_S)
+    for _ in range(size.alone):
+        for stack in stacks:
+            asked[stack.variant.name] += await in_turn(stack, "quiet", 1, size.questions_limit_s)
+    return {name: _percentiles("alone", answers) for name, answers in asked.items()}
+
+
 async def quiet_beside_a_flood(stack: Stack, size: Size) -> Figures:
-    """One member asks one short question after the other: alone, then beside one who has `flood` long ones waiting."""
-    alone = _first_ms(await in_turn(stack, "quiet", size.alone, size.questions_limit_s))
+    """The same member asks one short question after the other, beside one who has `flood` long ones waiting."""
     async with crowd(stack, Asker("ada", size.flood, size.tokens)) as flood:
         asked = await in_turn(stack, "quiet", size.questions, size.questions_limit_s)
     heard = flood.answers()["ada"]
-    beside = _first_ms(asked)
-    residual_ms = residual_s(answer.lasted_s for answer in heard) * 1000
-    p99_alone, p99 = percentile(alone, 99), percentile(beside, 99)
     return {
-        "alone_p50_ms": percentile(alone, 50),
-        "alone_p99_ms": p99_alone,
-        "quiet_p50_ms": percentile(beside, 50),
-        "quiet_p99_ms": p99,
-        "quiet_p50_to_alone": percentile(beside, 50) / percentile(alone, 50),
-        "quiet_p99_to_alone": p99 / p99_alone,
+        **_percentiles("quiet", asked),
         "quiet_questions": len(asked),
-        "residual_ms": residual_ms,
-        "quiet_p99_to_limit": p99 / (1.5 * p99_alone + residual_ms),
+        "residual_ms": residual_s(answer.lasted_s for answer in heard) * 1000,
         "flood_and_quiet_tokens_per_s": _per_s(Window(asked[0].sent_s, asked[-1].word_times_s[-1]), [*heard, *asked]),
+    }
+
+
+def compared_with_alone(figures: Figures) -> Figures:
+    """What the quiet member's wait is to what it would be alone, and to what it may be."""
+    limit_ms = 1.5 * figures["alone_p99_ms"] + figures["residual_ms"]
+    return {
+        "quiet_p50_to_alone": figures["quiet_p50_ms"] / figures["alone_p50_ms"],
+        "quiet_p99_to_alone": figures["quiet_p99_ms"] / figures["alone_p99_ms"],
+        "quiet_p99_to_limit": figures["quiet_p99_ms"] / limit_ms,
     }
 
 
@@ -96,11 +107,11 @@ async def tiny_answers(stack: Stack, size: Size) -> Figures:
 
 
 async def long_prompts(stack: Stack, size: Size) -> Figures:
-    """One member's prompts are 50 times as long as the other's."""
+    """One member's prompts are 50 times as long as the other's. Few of them are answered, so it takes a while."""
     ada, ben = _two(size)
-    askers = Asker(ada.member, ada.at_once, ada.tokens, prompt_words=LONGER * ada.prompt_words), ben
+    askers = replace(ada, prompt_words=LONGER * SHORT_PROMPT), replace(ben, prompt_words=SHORT_PROMPT)
     async with crowd(stack, *askers) as both:
-        window = await watched(size.window_s)
+        window = await watched(3 * size.window_s)
     service = {member: window.service(answers) for member, answers in both.answers().items()}
     return {"jain_long_prompts": jain(service.values())}
 
@@ -117,32 +128,28 @@ async def weights(stack: Stack, size: Size) -> Figures:
 async def two_workers(stack: Stack, size: Size) -> Figures:
     """Two floods again, and twice the places in two processes."""
     async with stack.another_worker(), crowd(stack, *_two(size)) as both:
-        window = await watched(size.window_s)
-        quiet = await in_turn(stack, "quiet", size.questions, size.questions_limit_s / 3)
+        window, asked = await _watched_by_quiet(stack, size)
     tokens = _tokens(window, both)
     return {
         "jain_two_workers": jain(tokens.values()),
-        "two_workers_tokens_per_s": sum(tokens.values()) / window.seconds,
-        "quiet_two_workers_p99_ms": percentile(_first_ms(quiet), 99),
+        "two_workers_tokens_per_s": (sum(tokens.values()) + window.tokens(asked)) / window.seconds,
+        **_percentiles("quiet_two_workers", asked),
     }
 
 
 async def priorities(stack: Stack, size: Size) -> Figures:
-    """Three floods of different priorities, and one member who asks in turn."""
-    askers = {
-        priority: Asker(member, size.flood // 4, size.tokens, priority=priority)
-        for member, priority in zip(("ada", "ben", "cem"), Priority, strict=True)
-    }
-    async with crowd(stack, *askers.values()) as all_three:
-        asked = await in_turn(stack, "quiet", size.questions, size.window_s)
-    window = Window(asked[0].sent_s, asked[-1].word_times_s[-1])
-    tokens = _tokens(window, all_three)
+    """More questions than there are places for at each priority, and one member who asks in turn."""
+    floods = [Asker(member, size.flood // 4, size.tokens) for member in ("ada", "ben", "cem", "dora")]
+    of_priority = dict(zip(("cem", "dora"), (Priority.BACKGROUND, Priority.BATCH), strict=True))
+    askers = [replace(asker, priority=of_priority.get(asker.member, asker.priority)) for asker in floods]
+    async with crowd(stack, *askers) as everybody:
+        window, asked = await _watched_by_quiet(stack, size)
+    tokens = _tokens(window, everybody)
     everything = sum(tokens.values()) + window.tokens(asked)
     return {
-        "quiet_priorities_p50_ms": percentile(_first_ms(asked), 50),
-        "quiet_priorities_p99_ms": percentile(_first_ms(asked), 99),
-        "background_share": tokens[askers[Priority.BACKGROUND].member] / everything,
-        "batch_share": tokens[askers[Priority.BATCH].member] / everything,
+        **_percentiles("quiet_priorities", asked),
+        "background_share": tokens["cem"] / everything,
+        "batch_share": tokens["dora"] / everything,
     }
 
 
@@ -165,8 +172,9 @@ async def wide_requests(stack: Stack, size: Size) -> Figures:
     return {"jain_wide": jain(_tokens(window, both).values())}
 
 
+QUIET = Scenario("a quiet member beside a flood", quiet_beside_a_flood, True, (*COMPARED, FIFO_WITHOUT_RESERVE))
 SCENARIOS = (
-    Scenario("a quiet member beside a flood", quiet_beside_a_flood, True, (*COMPARED, FIFO_WITHOUT_RESERVE)),
+    QUIET,
     Scenario("two floods", two_floods, each_round=True),
     Scenario("one flood alone", one_flood, each_round=True, variants=(FIFO_WITHOUT_RESERVE, OURS)),
     Scenario("weights 2:1", weights),
@@ -191,5 +199,13 @@ def _per_s(window: Window, answers: list[Answer]) -> float:
     return window.tokens(answers) / window.seconds
 
 
-def _first_ms(answers: list[Answer]) -> list[float]:
-    return [answer.first_s * 1000 for answer in answers]
+async def _watched_by_quiet(stack: Stack, size: Size) -> tuple[Window, list[Answer]]:
+    """The others, while the quiet member asks in turn."""
+    asking = asyncio.create_task(in_turn(stack, "quiet", NO_LIMIT, size.window_s))
+    window = await watched(size.window_s)
+    return window, await asking
+
+
+def _percentiles(name: str, answers: list[Answer]) -> Figures:
+    first_ms = [answer.first_s * 1000 for answer in answers]
+    return {f"{name}_p{percent}_ms": percentile(first_ms, percent) for percent in (50, 99)}
