@@ -1,9 +1,11 @@
 """Through every endpoint that models answer: what a member with limits may not have never reaches an engine."""
 
+import asyncio
 import json
 from typing import Any
 
 import httpx
+import openai
 import pytest
 from msgspec.structs import replace
 
@@ -14,7 +16,8 @@ from familyai.allowance import Role
 from familyai.catalogue import Task
 from familyai.errors import BadRequest
 from familyai.members import Change
-from tests.api.support import ScriptedWorker, Served
+from tests.api.batching import Answering, a_line, begun, jsonl
+from tests.api.support import ScriptedWorker, Served, until
 from tests.api.work.test_batch_lines import BATCH
 
 LIMIT = 1000
@@ -103,3 +106,18 @@ async def test_the_lines_of_a_batch_are_rationed_too(served: Served, leo: dict[s
     with pytest.raises(BadRequest) as raised:
         await line_job(served.front, batch, {"model": "auto", "n": 3, **body})
     assert raised.value.code == "too_wide"
+
+
+async def test_a_batch_never_locks_its_member_out(served: Served, worker: ScriptedWorker) -> None:
+    _, key = await served.front.members.add("mia", Role.CHILD, Change(own={"requests_per_minute": 6}))
+    mia = openai.AsyncOpenAI(base_url=f"{served.url}/v1", api_key=key, max_retries=0)
+    answering = Answering(worker)
+    running = asyncio.create_task(answering.run())
+    await begun(mia, jsonl(*[a_line(f"line-{number}", messages=PROMPTS["messages"]) for number in range(20)]))
+    await until(lambda: len(answering.asked) == 3, "half of the requests went to the batch")
+    for _ in range(3):
+        await mia.chat.completions.create(model="auto", messages=PROMPTS["messages"])
+    assert len(answering.asked) == 6
+    with pytest.raises(openai.RateLimitError):
+        await mia.chat.completions.create(model="auto", messages=PROMPTS["messages"])
+    running.cancel()
