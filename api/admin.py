@@ -1,22 +1,20 @@
 """Members, as admins manage them. A change counts for the next request, in every front."""
 
 import logging
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from api.auth import CurrentAdmin
-from api.body import RawBody, parse
+from api.body import RawBody, parse_as
 from api.broker import broker_errors
 from api.front import CurrentFront, Front
 from api.schemas import json_body, refusals
 from familyai.allowance import Allowance, Role
-from familyai.errors import BadRequest
 from familyai.members import Change, Member, user_key, user_of
 
 log = logging.getLogger(__name__)
-_T = TypeVar("_T", bound=BaseModel)
 
 router = APIRouter(prefix="/v1/admin/members", tags=["members"], responses=refusals(401, 403, 503))
 
@@ -102,7 +100,7 @@ class MemberDeleted(BaseModel):
 )
 async def create_member(front: CurrentFront, admin: CurrentAdmin, data: RawBody) -> MemberWithKey:
     """The answer holds the key, which is shown this once."""
-    asked = _read(data, NewMember)
+    asked = parse_as(data, NewMember)
     change = Change(own=asked.own(), trusted=asked.trusted, user=_user(asked.user))
     with broker_errors():
         member, api_key = await front.members.add(asked.name, asked.role, change)
@@ -132,7 +130,7 @@ async def retrieve_member(name: Name, front: CurrentFront, admin: CurrentAdmin) 
 )
 async def change_member(name: Name, front: CurrentFront, admin: CurrentAdmin, data: RawBody) -> MemberObject:
     """What is left out stays. Changes at the same time all count, and none is lost."""
-    change = _change(_read(data, MemberPatch))
+    change = _change(parse_as(data, MemberPatch))
     with broker_errors():
         member = await front.members.change(name, change)
     _log("a member was changed", "member.changed", member.name, admin)
@@ -155,16 +153,6 @@ async def rotate_key(name: Name, front: CurrentFront, admin: CurrentAdmin) -> Me
         member, api_key = await front.members.rotate(name)
     _log("a key was made", "member.rotated", member.name, admin)
     return MemberWithKey(**_fields(member, front), api_key=api_key)
-
-
-def _read(data: bytes, kind: type[_T]) -> _T:
-    """Raises BadRequest."""
-    try:
-        return kind.model_validate(parse(data))
-    except ValidationError as error:
-        problem = error.errors()[0]
-        param = ".".join(str(part) for part in problem["loc"])
-        raise BadRequest(f"`{param}`: {problem['msg']}", param=param, code="invalid_value") from error
 
 
 def _change(asked: MemberPatch) -> Change:

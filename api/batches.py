@@ -5,11 +5,11 @@ import time
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import BaseModel, Field, ValidationError, WithJsonSchema
+from pydantic import BaseModel, Field, WithJsonSchema
 
 from api.asking import AskingMember
 from api.auth import CurrentMember
-from api.body import RawBody, parse
+from api.body import RawBody, parse_as
 from api.broker import broker_errors
 from api.files import LONGEST_KEEP_S, SHORTEST_KEEP_S
 from api.front import CurrentFront
@@ -116,7 +116,7 @@ async def create_batch(front: CurrentFront, member: AskingMember, data: RawBody)
     In a batch of transcriptions, `file` is the id of an uploaded recording. An answer that is no JSON object, such as
     subtitles, stands in the output as `{"text": ...}`.
     """
-    batch = _batch(_read(data), member.name, front.profile.limits.retention_h * 3600)
+    batch = _batch(parse_as(data, BatchRequest), member.name, front.profile.limits.retention_h * 3600)
     with broker_errors():
         file = await front.files.get(batch.input_file_id, member.name)
         if file.purpose != "batch":
@@ -162,16 +162,6 @@ async def cancel_batch(record: OwnBatch, front: CurrentFront) -> BatchObject:
 
 KEEP_INPUT_S = 24 * 3600
 """So long after its time the input may still be needed, to say what was not answered."""
-
-
-def _read(data: bytes) -> BatchRequest:
-    """Raises BadRequest."""
-    try:
-        return BatchRequest.model_validate(parse(data))
-    except ValidationError as error:
-        problem = error.errors()[0]
-        param = ".".join(str(part) for part in problem["loc"])
-        raise BadRequest(f"`{param}`: {problem['msg']}", param=param, code="invalid_value") from error
 
 
 def _batch(asked: BatchRequest, member: str, retention_s: float) -> Batch:

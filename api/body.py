@@ -1,13 +1,15 @@
 """The request's body: read within its limit, parsed once."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import orjson
 from fastapi import Depends, Request
+from pydantic import BaseModel, ValidationError
 
 from api.front import CurrentFront
 from familyai.errors import BadRequest, TooLarge
 
+Read = TypeVar("Read", bound=BaseModel)
 MOST_VALUES = 1_000_000
 """More than any model's context holds. Parsing holds up every other request, whatever thread it runs in."""
 
@@ -53,6 +55,16 @@ def parse(data: bytes) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise BadRequest("the body must be a JSON object", code="invalid_json")
     return body
+
+
+def parse_as(data: bytes, kind: type[Read]) -> Read:
+    """Raises BadRequest, which names the first parameter that is wrong."""
+    try:
+        return kind.model_validate(parse(data))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        param = ".".join(str(part) for part in problem["loc"])
+        raise BadRequest(f"`{param}`: {problem['msg']}", param=param, code="invalid_value") from error
 
 
 def write(body: dict[str, Any]) -> bytes:

@@ -21,19 +21,11 @@ OVERDUE = 0.25
 _Standing = tuple[float, int, str]
 
 
-class Running(msgspec.Struct, frozen=True, array_like=True):
-    """A job that a worker has started: its ticket's fields, then who and when."""
+class Running(Ticket, frozen=True, array_like=True):
+    """A job that a worker has started: its ticket, then who and when, in Unix time."""
 
-    job_id: str
-    lane: str
-    member: str
-    width: int
-    cost: float
-    weight: float
-    created_at_s: float
-    most_running: int
-    worker: str
-    started_at_s: float
+    worker: str = ""
+    started_at_s: float = 0.0
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -87,7 +79,7 @@ def _rest_s(job: Running, pace: float, now_s: float) -> float:
     return max(_lasts_s(job, pace) - elapsed_s, OVERDUE * elapsed_s)
 
 
-def _lasts_s(job: Ticket | Running, pace: float) -> float:
+def _lasts_s(job: Ticket, pace: float) -> float:
     """A wide job's answers are made side by side."""
     return job.cost * pace / job.width
 
@@ -166,7 +158,7 @@ class _Play:
             self._line_up(lane)
         return job.job_id
 
-    def _take(self, job: Ticket | Running, cost: float, lasts_s: float) -> None:
+    def _take(self, job: Ticket, cost: float, lasts_s: float) -> None:
         taken = _Taken(job.lane, job.member, min(job.width, self._slots))
         self._order.start(taken.lane, cost, job.weight, taken.width)
         self._of_member[taken.member] += taken.width
