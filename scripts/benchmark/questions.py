@@ -24,6 +24,7 @@ class Question:
 
     `tokens_per_s` of None means as fast as possible. `says_length`: else the answer is the prompt, once, and nobody
     knows before how long it will be. `known`: whether the words of the answer are; a language model's are not.
+    `delay_s`: before the first word, in the engine.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Question:
     says_length: bool = True
     n: int = 1
     known: bool = True
+    delay_s: float = 0.0
 
     @property
     def prompt(self) -> str:
@@ -51,7 +53,7 @@ class Question:
         if self.says_length:
             asked |= {"max_tokens": self.tokens, "ignore_eos": True}
         if self.known:
-            asked["echo"] = {"tokens_per_s": self.tokens_per_s or 1e6}
+            asked["echo"] = {"tokens_per_s": self.tokens_per_s or 1e6, "delay_s": self.delay_s}
         if self.n > 1:
             asked["n"] = self.n
         return orjson.dumps(asked)

@@ -29,7 +29,7 @@ LIMIT_S = 90.0
 class Asker:
     """A member who has so many questions waiting at any time, and asks a new one for each that was answered.
 
-    `tokens`: of an answer, on average.
+    `tokens`: of an answer, on average. `reads_per_s`: words of a prompt that the engine reads; None: in no time.
     """
 
     member: str
@@ -40,6 +40,11 @@ class Asker:
     n: int = 1
     priority: Priority = Priority.INTERACTIVE
     after_s: float = 0.0
+    reads_per_s: float | None = None
+
+    @property
+    def delay_s(self) -> float:
+        return self.prompt_words / self.reads_per_s if self.reads_per_s else 0.0
 
     def length(self, number: int) -> int:
         """Half as long to half as long again: answers that all last the same would all end together."""
@@ -88,16 +93,7 @@ class Crowd:
         for number in count():
             if self._leaving:
                 return
-            name = f"{asker.member}{place}x{number}"
-            question = Question(
-                name,
-                asker.length(place + number),
-                True,
-                asker.tokens_per_s,
-                asker.prompt_words,
-                n=asker.n,
-                known=self._stack.known,
-            )
+            question = self._question(asker, place, number)
             more = {"x-familyai-priority": asker.priority}
             request = http_request(question, self._stack.port, self._stack.api_keys[asker.member], more)
             try:
@@ -106,6 +102,18 @@ class Crowd:
                 if not self._leaving:
                     raise
                 return
+
+    def _question(self, asker: Asker, place: int, number: int) -> Question:
+        return Question(
+            f"{asker.member}{place}x{number}",
+            asker.length(place + number),
+            True,
+            asker.tokens_per_s,
+            asker.prompt_words,
+            n=asker.n,
+            known=self._stack.known,
+            delay_s=asker.delay_s,
+        )
 
 
 def read(member: str, question: Question, recording: Recording) -> Answer:

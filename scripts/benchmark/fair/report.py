@@ -72,6 +72,7 @@ ROWS = (
     Row("  to FIFO with as many slots", "one_flood_tokens_per_s", "{:.3f}", to=FIFO_WITHOUT_RESERVE, goal=">= 0.97"),
     Row("weights 2:1, served", "heavy_to_light", "{:.2f}", goal="2"),
     Row(f"prompts {LONGER} x as long: Jain's index", "jain_long_prompts", "{:.4f}", goal=">= 0.98"),
+    Row("  prompts that take no time", "jain_long_prompts_at_no_time", "{:.4f}"),
     Row("two workers: Jain's index", "jain_two_workers", "{:.4f}", goal=">= 0.98"),
     Row("  tokens/s, to FIFO", "two_workers_tokens_per_s", "{:.3f}", to=FIFO, goal=">= 0.97"),
     Row("  quiet member, p50, ms", "quiet_two_workers_p50_ms", "{:,.1f}"),

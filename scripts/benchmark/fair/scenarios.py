@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from familyai.lanes import Priority
 
 from ..figures import percentile
-from .crowd import LONG_TOKENS, SETTLE_S, SHORT_TOKENS, Asker, Crowd, cpu_s, crowd, in_turn, watched
-from .figures import Answer, Window, jain, residual_s
+from .crowd import LONG_TOKENS, SETTLE_S, SHORT_TOKENS, TOKENS_PER_S, Asker, Crowd, cpu_s, crowd, in_turn, watched
+from .figures import ANSWER_COST, PROMPT_COST, Answer, Window, jain, residual_s
 from .variants import COMPARED, FIFO, FIFO_WITHOUT_RESERVE, HEAVY, NO_LIMIT, OURS, Stack, Variant
 
 Figures = dict[str, float]
@@ -107,13 +107,22 @@ async def tiny_answers(stack: Stack, size: Size) -> Figures:
 
 
 async def long_prompts(stack: Stack, size: Size) -> Figures:
-    """One member's prompts are 50 times as long as the other's. Few of them are answered, so it takes a while."""
-    ada, ben = _two(size)
+    """One member's prompts are 50 times as long as the other's. Few of them are answered, so it takes a while.
+
+    A job takes as long as its cost says, then no time for its prompt: a lane then holds its cap of short jobs, and the
+    last place goes to the long ones whatever they had.
+    """
+    reads_per_s = TOKENS_PER_S * ANSWER_COST / PROMPT_COST
+    figures = {"jain_long_prompts": reads_per_s, "jain_long_prompts_at_no_time": None}
+    return {name: await _jain_of_prompts(stack, size, reads) for name, reads in figures.items()}
+
+
+async def _jain_of_prompts(stack: Stack, size: Size, reads_per_s: float | None) -> float:
+    ada, ben = (replace(asker, reads_per_s=reads_per_s) for asker in _two(size))
     askers = replace(ada, prompt_words=LONGER * SHORT_PROMPT), replace(ben, prompt_words=SHORT_PROMPT)
     async with crowd(stack, *askers) as both:
         window = await watched(3 * size.window_s)
-    service = {member: window.service(answers) for member, answers in both.answers().items()}
-    return {"jain_long_prompts": jain(service.values())}
+    return jain(window.service(answers) for answers in both.answers().values())
 
 
 async def weights(stack: Stack, size: Size) -> Figures:
