@@ -79,6 +79,17 @@ class Gate:
                 await self.leave(member.name, job.id)
             raise
 
+    async def tokens_left(self, member: Member) -> int | None:
+        """Of the tightest of the member's token limits now; None for a member without."""
+        allowance = member.allowance(self._roles)
+        limits = {TOKENS_PER_MINUTE: allowance.tokens_per_minute, TOKENS_PER_DAY: allowance.tokens_per_day}
+        tight = {window: most for window, most in limits.items() if most}
+        if not tight:
+            return None
+        held = await self._in_flight.tokens(member.name)
+        levels = await asyncio.gather(*(self._windows.level(window, member.name) for window in tight))
+        return min(most - level.used - held for most, level in zip(tight.values(), levels, strict=True))
+
     async def leave(self, member: str, job_id: str) -> None:
         """For a job that came no further. It stays counted among the requests of its minute."""
         await self._in_flight.release(member, job_id)
@@ -94,8 +105,8 @@ class Gate:
         if not before.entered:
             retry_after_s = await self._usual_s(entry.job)
             raise LimitReached(
-                f"{before.waiting} of your questions are waiting already. Wait until one of them is answered, "
-                "then ask again.",
+                f"{before.waiting} of your questions {'is' if before.waiting == 1 else 'are'} waiting already. "
+                "Wait until one of them is answered, then ask again.",
                 code="too_many_waiting",
                 retry_after_s=retry_after_s,
             )
@@ -137,7 +148,11 @@ class Gate:
         if not fits_in_s or not before.tokens:
             return fits_in_s
         before = await self._reserve(entry, strict=True)
-        return (await self._windows.level(window, member)).plus(before.tokens).fits_in_s(tokens, most)
+        level = await self._windows.level(window, member)
+        fits_in_s = level.plus(before.tokens).fits_in_s(tokens, most)
+        if fits_in_s and not level.fits_in_s(tokens, most):  # what is held back and not used is soon theirs again
+            return min(fits_in_s, await self._usual_s(entry.job))
+        return fits_in_s
 
 
 def _half_the_requests(allowance: Allowance) -> Allowance:

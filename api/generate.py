@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Request
 from api.answer import Answer
 from api.asking import AskingMember
 from api.body import RawBody, parse
+from api.broker import broker_errors
 from api.failures import dialect_of
 from api.front import CurrentFront, Front
 from api.gate import check_model, check_width
@@ -91,10 +92,11 @@ def admitted_job(
     *,
     wishes: Wishes,
     accept: str = "*/*",
+    tokens_left: int | None = None,
 ) -> tuple[Job, Target]:
     """A body, resolved and admitted, at whatever hour, with as long an answer as its member may have.
 
-    Raises RequestError.
+    `tokens_left`: of the member's limits, as `Gate.tokens_left` says. Raises RequestError.
     """
     target = resolve(body.get("model") or default_name(task, front.profile), front.profile)
     allowance = member.allowance(front.profile.roles)
@@ -103,7 +105,7 @@ def admitted_job(
     width = admit(body, task, target, front.profile)
     check_width(allowance, width, body, task)
     guess = estimate(body, task, target.model, width, generates=not path.endswith("/count_tokens"))
-    ration, held = rationed(body, path, guess, allowance, target.model, width)
+    ration, held = rationed(body, path, guess, allowance, target.model, width, tokens_left)
     job = json_job(
         front,
         path,
@@ -137,14 +139,27 @@ class Answering:
         self, request: Request, front: CurrentFront, member: AskingMember, wishes: CurrentWishes, data: RawBody
     ) -> Relay:
         """Raises RequestError."""
+        with broker_errors():
+            tokens_left = await front.gate.tokens_left(member)
         if len(data) <= QUICK_BYTES:
-            return self._relay(request, front, member, wishes, data)
-        return await asyncio.to_thread(self._relay, request, front, member, wishes, data)
+            return self._relay(request, front, member, wishes, data, tokens_left)
+        return await asyncio.to_thread(self._relay, request, front, member, wishes, data, tokens_left)
 
-    def _relay(self, request: Request, front: Front, member: Member, wishes: Wishes, data: bytes) -> Relay:
-        accept = request.headers.get("accept", "*/*")
+    def _relay(
+        self, request: Request, front: Front, member: Member, wishes: Wishes, data: bytes, tokens_left: int | None
+    ) -> Relay:
         path, body = route_path(request), parse(data)
-        job, target = admitted_job(front, path, member, body, self._task, self._check, accept=accept, wishes=wishes)
+        job, target = admitted_job(
+            front,
+            path,
+            member,
+            body,
+            self._task,
+            self._check,
+            wishes=wishes,
+            accept=request.headers.get("accept", "*/*"),
+            tokens_left=tokens_left,
+        )
         is_stream = self._task is Task.GENERATE and body.get("stream") is True and not path.endswith("/count_tokens")
         return Relay(front, member, job, Answer(job, target.queue, dialect_of(job.path), is_stream=is_stream))
 

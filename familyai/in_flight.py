@@ -5,7 +5,9 @@ Reservations that no job stands behind (a front that died before it enqueued, a 
 when they would be in somebody's way.
 """
 
+import re
 from dataclasses import dataclass
+from typing import cast
 
 from redis.asyncio import Redis
 
@@ -14,6 +16,7 @@ from familyai import keys
 WAITING, WAITING_BATCH, RUNNING = "w", "b", "r"
 """States of a reservation. Batch work waits apart: it is no part of what else a member may have waiting."""
 
+_ENTRY = re.compile(r"[a-z] \d+ (\d+) \S+")
 LOST_AFTER_S = 10
 KEPT_S = 24 * 3600
 
@@ -108,6 +111,12 @@ class InFlight:
         args: list[str | int] = [job_id, state, width, tokens, cap, int(strict), keys.job(""), LOST_AFTER_S, KEPT_S]
         entered, waiting, held = await self._reserve(keys=[keys.in_flight(member)], args=args)
         return Before(bool(entered), waiting, held)
+
+    async def tokens(self, member: str) -> int:
+        """Held back for all that the member has under way."""
+        entries = cast(list[bytes], await self._redis.hvals(keys.in_flight(member)))
+        found = (_ENTRY.fullmatch(entry.decode()) for entry in entries)
+        return sum(int(match[1]) for match in found if match)
 
     async def release(self, member: str, job_id: str) -> None:
         """Takes the reservation back."""

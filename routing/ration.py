@@ -15,6 +15,8 @@ from routing.estimate import Estimate, whole
 
 TIMES_USUAL = 16
 """An answer of which no length was asked may take so many times what is usual for its model."""
+SHORTEST = 64
+"""An answer is not cut shorter than this because little is left: then it is not the time to ask."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,19 @@ _ENDPOINTS = {
 
 
 def rationed(
-    body: dict[str, Any], path: str, estimate: Estimate, allowance: Allowance, model: Model, width: int
+    body: dict[str, Any],
+    path: str,
+    estimate: Estimate,
+    allowance: Allowance,
+    model: Model,
+    width: int,
+    left: int | None = None,
 ) -> tuple[dict[str, Any], Estimate]:
     """The body with the longest answer it may get, and the estimate with the tokens to hold back for that; its cost
-    stays that of the usual length. Raises BadRequest for a prompt that leaves no room under the member's limit."""
+    stays that of the usual length. `left`: of the member's limits now, if that is known: an answer ends where they do.
+
+    Raises BadRequest for a prompt that leaves no room under the member's limit.
+    """
     limit, span = _tightest(allowance)
     if limit is None:
         return body, estimate
@@ -55,6 +66,8 @@ def rationed(
     if not endpoint.longest:
         return body, estimate
     most = min(_asked(body, endpoint) or _unasked(endpoint, model), (limit - estimate.input) // width)
+    if left is not None:
+        most = min(most, max(SHORTEST, (left - estimate.input) // width))
     return body | _bounds(body, endpoint, most), replace(estimate, tokens=estimate.input + width * most)
 
 

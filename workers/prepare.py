@@ -135,9 +135,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """The process's exit status: 0 when every model is there, 1 when one is not, 2 for a wrong name."""
     arguments = _arguments(argv)
-    settings = load_settings()
-    name = arguments.profile or ("thor" if arguments.pull else settings.profile)
     try:
+        settings = load_settings()
+        name = arguments.profile or ("thor" if arguments.pull else settings.profile)
         profile = load_profile(settings.catalogue, name)
         if arguments.pull:
             wanted = pull.choose(profile, arguments.model)

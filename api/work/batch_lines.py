@@ -51,8 +51,10 @@ async def line_job(front: Front, batch: Batch, body: dict[str, Any]) -> Job:
     task, check = _ENDPOINTS[batch.endpoint]
     with broker_errors():
         member = await front.members.get(batch.member)
+        left = await front.gate.tokens_left(member)
+    wishes = Wishes(Priority.BATCH)
     job, _ = await asyncio.to_thread(
-        admitted_job, front, batch.endpoint, member, body, task, check, wishes=Wishes(Priority.BATCH)
+        admitted_job, front, batch.endpoint, member, body, task, check, wishes=wishes, tokens_left=left
     )
     return job
 

@@ -121,3 +121,30 @@ async def test_a_batch_never_locks_its_member_out(served: Served, worker: Script
     with pytest.raises(openai.RateLimitError):
         await mia.chat.completions.create(model="auto", messages=PROMPTS["messages"])
     running.cancel()
+
+
+async def test_an_answer_ends_where_the_limit_does(served: Served, worker: ScriptedWorker) -> None:
+    """As a chat UI asks: without a length, or for more than is left."""
+    front = served.front
+    await front.members.change("ada", Change(own={"tokens_per_day": 1000}))
+    for asked in ({}, {"max_tokens": 900}):
+        asking = asyncio.create_task(served.chat(messages=[{"role": "user", "content": "Hi"}], **asked))
+        claim = await worker.take()
+        left = json.loads(claim.job.body)["max_tokens"]
+        await worker.answer(claim, b"{}")
+        assert (await asking).status_code == 200
+        await front.gate._windows.charge("ada", 300)
+        await front.gate.leave("ada", claim.job.id)
+        assert left <= 1000
+    assert left <= 700
+
+
+async def test_what_is_only_held_back_is_soon_theirs_again(served: Served, worker: ScriptedWorker) -> None:
+    await served.front.members.change("ada", Change(own={"tokens_per_day": 1000}))
+    asking = asyncio.create_task(served.chat(messages=[{"role": "user", "content": "Hi"}]))
+    claim = await worker.take()
+    refused = await served.chat(messages=[{"role": "user", "content": "And?"}])
+    assert refused.json()["error"]["code"] == "tokens_per_day"
+    assert int(refused.headers["retry-after"]) <= 600
+    await worker.answer(claim, b"{}")
+    assert (await asking).status_code == 200

@@ -237,3 +237,11 @@ def _answer(path: str, question: str) -> str:
     tokens = model.generate(**prompt, max_new_tokens=24, do_sample=False)[0][prompt["input_ids"].shape[1] :]
     assert tokens[-1] == model.generation_config.eos_token_id, "the answer ends by itself"
     return str(tokenizer.decode(tokens))
+
+
+def test_a_setting_that_is_wrong_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FAMILYAI_PORT", "many")
+    assert prepare.main([]) == 2
+    assert capsys.readouterr().err == "error: FAMILYAI_PORT=many: should be a whole number\n"
