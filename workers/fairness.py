@@ -69,6 +69,7 @@ class Fairness:
 
     async def run(self) -> None:
         """Until cancelled. What the broker does not take is told with the next."""
+        await self._exchange()  # a worker that starts knows what others had before it takes its first job
         while True:
             await self._until_news(BUSY_S if self._running else IDLE_S)
             for turn, service in self._running.items():
