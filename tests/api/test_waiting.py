@@ -331,14 +331,18 @@ async def test_a_deadline_that_cannot_be_kept_is_refused_at_once(
     await ended(asking)
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"X-FamilyAI-Deadline-S": "300"},
-        {},
-        {"X-FamilyAI-Deadline-S": "60", "X-FamilyAI-Priority": "batch"},
-    ],
-)
+async def test_who_lets_others_go_first_has_a_deadline_all_the_same(
+    served: Served, worker: ScriptedWorker, redis: Redis
+) -> None:
+    asking = await filled(served, redis, 9, seconds_per_job=100)
+    headers = {"X-FamilyAI-Deadline-S": "60", "X-FamilyAI-Priority": "batch"}
+    response = await served.client.post(CHAT, json={"model": "auto"}, headers=headers)
+    assert (response.status_code, response.json()["error"]["code"]) == (429, "deadline")
+    assert await worker.jobs.waiting("chat") == 9
+    await ended(asking)
+
+
+@pytest.mark.parametrize("headers", [{"X-FamilyAI-Deadline-S": "300"}, {}])
 async def test_whose_turn_comes_in_time_waits(
     served: Served, worker: ScriptedWorker, redis: Redis, headers: dict[str, str]
 ) -> None:
