@@ -94,7 +94,7 @@ async def two_floods(stack: Stack, size: Size) -> Figures:
 async def one_flood(stack: Stack, size: Size) -> Figures:
     """Nobody else is there: the reserve stands empty."""
     async with crowd(stack, Asker("ada", size.flood, size.tokens)) as flood:
-        window = await watched(size.window_s)
+        window = await watched(2 * size.window_s)
     return {"one_flood_tokens_per_s": sum(_tokens(window, flood).values()) / window.seconds}
 
 
