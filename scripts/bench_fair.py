@@ -17,13 +17,14 @@ import typer
 import uvloop
 from benchmark.fair.crowd import in_turn
 from benchmark.fair.forecasts import evenings
-from benchmark.fair.report import Results, as_json, show
+from benchmark.fair.report import REAL_METHOD, Results, as_json, show
 from benchmark.fair.scenarios import (
     FULL,
     QUICK,
     QUIET,
     REAL,
     SCENARIOS,
+    TWO_FLOODS,
     Scenario,
     Size,
     alone_in_turns,
@@ -46,7 +47,7 @@ progress = Console(stderr=True, highlight=False, style="dim")
 
 def main(
     quick: Annotated[bool, typer.Option("--quick", help="One short round of the main scenarios: two minutes.")] = False,
-    real: Annotated[bool, typer.Option("--real", help="The first scenario with vLLM and the embedded model.")] = False,
+    real: Annotated[bool, typer.Option("--real", help="The first two with vLLM and the embedded model.")] = False,
     only: Annotated[str, typer.Option(help="Only scenarios with this word in their name, or 'forecasts'.")] = "",
     rounds: Annotated[int, typer.Option(min=0, max=9, help="How often; 0: three times, with --quick once.")] = 0,
     json: Annotated[Path | None, typer.Option(help="Write the figures of all rounds to this file too.")] = None,
@@ -102,14 +103,15 @@ async def _alone(started: Sequence[Stack], size: Size, results: Results) -> None
 
 async def _with_vllm() -> Results:
     """One stack after the other: they would not leave each other any processor."""
-    results = Results(this_machine())
+    results = Results(this_machine(), REAL_METHOD)
     model, models = embedded_model()
     for variant in COMPARED:
         progress.print(f"starting vLLM for {variant.name}")
         async with stacks([variant], model, models) as (stack,):
             await in_turn(stack, "quiet", 3, 60)
             await _alone([stack], REAL, results)
-            await _try(QUIET, 0, [stack], REAL, results)
+            for scenario in (QUIET, TWO_FLOODS):
+                await _try(scenario, 0, [stack], REAL, results)
     return results
 
 

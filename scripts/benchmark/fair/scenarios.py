@@ -31,7 +31,7 @@ class Size:
 
 FULL = Size()
 QUICK = Size(rounds=1, flood=100, alone=40, questions=60, questions_limit_s=5.0, window_s=3.0)
-REAL = Size(rounds=1, flood=40, alone=12, questions=16, questions_limit_s=40.0, window_s=30.0, tokens=24)
+REAL = Size(rounds=1, flood=40, alone=20, questions=60, questions_limit_s=30.0, window_s=30.0, tokens=24)
 
 
 @dataclass(frozen=True)
@@ -182,9 +182,10 @@ async def wide_requests(stack: Stack, size: Size) -> Figures:
 
 
 QUIET = Scenario("a quiet member beside a flood", quiet_beside_a_flood, True, (*COMPARED, FIFO_WITHOUT_RESERVE))
+TWO_FLOODS = Scenario("two floods", two_floods, each_round=True)
 SCENARIOS = (
     QUIET,
-    Scenario("two floods", two_floods, each_round=True),
+    TWO_FLOODS,
     Scenario("one flood alone", one_flood, each_round=True, variants=(FIFO_WITHOUT_RESERVE, OURS)),
     Scenario("weights 2:1", weights),
     Scenario("prompts of unequal length", long_prompts),
