@@ -1,52 +1,24 @@
 """Limits that a parent sets: at their edges, over time, from two fronts at once, and against who would evade them."""
 
-import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import suppress
-from datetime import datetime
 from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from api.gate import Gate, check_hours, check_model, check_width, opens_at
+from api.gate import Gate
 from familyai import keys
-from familyai.allowance import Allowance, Role, may_ask_at
-from familyai.broker import BROKER_ERRORS, connect
-from familyai.catalogue import Model, Profile, Task
-from familyai.errors import BadRequest, Forbidden, LimitReached
-from familyai.in_flight import InFlight
+from familyai.broker import connect
+from familyai.catalogue import Profile
+from familyai.errors import LimitReached
 from familyai.job import Job
-from familyai.lanes import Priority
-from familyai.members import Member
-from familyai.quota import REQUESTS_PER_MINUTE, TOKENS_PER_DAY, TOKENS_PER_MINUTE, Windows
-from routing.estimate import estimate
-from routing.ration import rationed
-from routing.resolve import resolve
+from familyai.quota import TOKENS_PER_DAY, TOKENS_PER_MINUTE, Windows
+from tests.api.knocking import TOKEN_LIMITS, a_member, asking, end, entered, rationed_job, refused, under_way
 from tests.api.support import PROFILE
 from tests.clock import pass_time
-from tests.support import a_job, free_port
-
-NO_LIMITS: dict[str, Any] = {
-    "requests_per_minute": None,
-    "tokens_per_minute": None,
-    "tokens_per_day": None,
-    "waiting": 1000,
-}
-TOKEN_LIMITS = [("tokens_per_minute", 60), ("tokens_per_day", 24 * 3600)]
-
-
-def a_member(name: str = "leo", **limits: Any) -> Member:
-    """A child with these limits and no others."""
-    return Member(name=name, role=Role.CHILD, key_id="k", created_at_s=0.0, own=NO_LIMITS | limits)
-
-
-def asking(**fields: Any) -> Job:
-    return a_job(member="leo", queue="chat", **fields)
 
 
 @pytest.fixture
@@ -60,38 +32,6 @@ async def other_gate(broker_url: str) -> AsyncIterator[Gate]:
     client = connect(broker_url)
     yield Gate(client, Profile.model_validate(PROFILE))
     await client.aclose()
-
-
-async def refused(gate: Gate, member: Member, job: Job) -> LimitReached:
-    with pytest.raises(LimitReached) as raised:
-        await gate.enter(member, job)
-    return raised.value
-
-
-async def entered(gates: Sequence[Gate], member: Member, jobs: list[Job]) -> list[Job]:
-    """Of jobs that come at once through all gates, those that got in."""
-    found = await asyncio.gather(
-        *(gates[number % len(gates)].enter(member, job) for number, job in enumerate(jobs)), return_exceptions=True
-    )
-    assert all(error is None or isinstance(error, LimitReached) for error in found)
-    return [job for job, error in zip(jobs, found, strict=True) if error is None]
-
-
-async def end(redis: Redis, job: Job, tokens: int) -> None:
-    """As a worker ends a job."""
-    if tokens:
-        await Windows(redis).charge("leo", tokens)
-    await InFlight(redis).release("leo", job.id)
-
-
-async def under_way(redis: Redis) -> set[str]:
-    return {job.decode() for job in await redis.hkeys(keys.in_flight("leo"))}
-
-
-async def used(redis: Redis, *, requests: int = 0, tokens: int = 0) -> bool:
-    windows = Windows(redis)
-    levels = [await windows.level(window, "leo") for window in (REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE, TOKENS_PER_DAY)]
-    return [level.used for level in levels] == [requests, tokens, tokens]
 
 
 async def test_who_has_no_limits_enters(gate: Gate, redis: Redis) -> None:
@@ -208,19 +148,6 @@ async def test_a_prompt_longer_than_expected_is_owed(gate: Gate, redis: Redis) -
     assert error.retry_after_s == pytest.approx(60 + 48, abs=2)
 
 
-ROOMY = Model.model_validate({"model": "org/chat", "engine": "echo", "memory_gb": 1, "slots": 4})
-
-
-def rationed_job(member: Member, width: int, input_tokens: int, asked: int | None) -> tuple[Job, int]:
-    """A chat as the front lets it through, and the tokens that it takes if all its answers are as long as they may."""
-    profile = Profile.model_validate(PROFILE)
-    body: dict[str, Any] = {"messages": [{"content": "x" * 4 * input_tokens}], "n": width, "max_tokens": asked}
-    guess = estimate(body, Task.GENERATE, ROOMY, width)
-    allowance = member.allowance(profile.roles)
-    let_through, held = rationed(body, "/v1/chat/completions", guess, allowance, ROOMY, width)
-    return asking(tokens=held.tokens, width=width), held.input + width * let_through["max_tokens"]
-
-
 @pytest.mark.parametrize("asked", [None, 200, 4_000, 10**9])
 @pytest.mark.parametrize("width", [1, 8])
 async def test_the_longest_answers_for_hours_are_within_the_limit(
@@ -272,279 +199,3 @@ async def test_no_window_ever_stands_above_its_limit_but_by_what_prompts_were_lo
 async def test_speech_takes_no_words(gate: Gate, redis: Redis) -> None:
     await Windows(redis).charge("leo", 1000)
     await gate.enter(a_member(tokens_per_minute=10), asking(tokens=0))
-
-
-async def test_as_many_wait_as_may(gate: Gate, redis: Redis) -> None:
-    member = a_member(waiting=2)
-    await gate.enter(member, asking())
-    first = asking()
-    await gate.enter(member, first)
-    error = await refused(gate, member, asking())
-    assert (error.code, error.retry_after_s) == ("too_many_waiting", 10)
-    assert error.message.startswith("2 of your questions are waiting already.")
-    await gate.leave("leo", first.id)
-    await gate.enter(member, asking())
-
-
-async def test_what_runs_no_longer_waits(gate: Gate, redis: Redis) -> None:
-    member, job = a_member(waiting=1), asking()
-    await gate.enter(member, job)
-    entry = await redis.hget(keys.in_flight("leo"), job.id)
-    assert entry is not None
-    await redis.hset(keys.in_flight("leo"), job.id, b"r" + entry[1:])
-    await gate.enter(member, asking())
-
-
-async def test_batch_work_waits_apart_but_not_without_end(gate: Gate) -> None:
-    member = a_member(waiting=2)
-    for _ in range(2):
-        await gate.enter(member, asking(priority=Priority.BATCH), dispatched=True)
-    await gate.enter(member, asking())
-    with pytest.raises(LimitReached) as raised:
-        await gate.enter(member, asking(priority=Priority.BATCH), dispatched=True)
-    assert raised.value.code == "too_many_waiting"
-
-
-async def test_who_only_wishes_to_be_batch_work_waits_like_anybody(gate: Gate) -> None:
-    member = a_member(waiting=2)
-    await gate.enter(member, asking())
-    await gate.enter(member, asking(priority=Priority.BATCH))
-    for priority in Priority:
-        assert (await refused(gate, member, asking(priority=priority))).code == "too_many_waiting"
-
-
-@pytest.mark.parametrize(("most", "batch"), [(1, 1), (2, 1), (5, 2), (30, 15)])
-async def test_batch_work_leaves_its_member_half_of_the_requests(
-    gate: Gate, redis: Redis, most: int, batch: int
-) -> None:
-    member = a_member(requests_per_minute=most)
-    for _ in range(batch):
-        await gate.enter(member, asking(priority=Priority.BATCH), dispatched=True)
-    with pytest.raises(LimitReached) as raised:
-        await gate.enter(member, asking(priority=Priority.BATCH), dispatched=True)
-    assert raised.value.code == "requests_per_minute"
-    for _ in range(most - batch):
-        await gate.enter(member, asking(priority=Priority.BATCH))
-    await refused(gate, member, asking())
-    assert (await Windows(redis).level(REQUESTS_PER_MINUTE, "leo")).used == most
-
-
-async def test_batch_work_waits_while_its_member_asks(gate: Gate, redis: Redis) -> None:
-    member = a_member(requests_per_minute=4)
-    for _ in range(2):
-        await gate.enter(member, asking())
-    with pytest.raises(LimitReached) as raised:
-        await gate.enter(member, asking(), dispatched=True)
-    assert raised.value.retry_after_s is not None
-    await pass_time(redis, raised.value.retry_after_s)
-    await gate.enter(member, asking(), dispatched=True)
-
-
-async def test_who_has_too_many_waiting_hears_how_long_one_takes(gate: Gate, redis: Redis) -> None:
-    member = a_member(waiting=1)
-    await gate.enter(member, asking())
-    await redis.hset(keys.pace("chat"), mapping={"busy_s": 30.0, "cost": 1000.0})
-    assert (await refused(gate, member, asking(cost=900.0))).retry_after_s == pytest.approx(27)
-
-
-@pytest.mark.parametrize("limits", [{"requests_per_minute": 10}, {"tokens_per_minute": 100}, {"waiting": 10}])
-async def test_from_two_fronts_at_once_exactly_the_limit_enter(
-    gate: Gate, other_gate: Gate, redis: Redis, limits: dict[str, int]
-) -> None:
-    jobs = [asking(tokens=10) for _ in range(20)]
-    inside = await entered([gate, other_gate], a_member(**limits), jobs)
-    assert len(inside) == 10
-    assert await under_way(redis) == {job.id for job in inside}
-
-
-async def test_a_front_and_a_worker_at_once_never_let_more_in_than_fits(
-    gate: Gate, other_gate: Gate, redis: Redis
-) -> None:
-    """Each job takes just what was held back, and is charged while others knock."""
-    member, inside = a_member(tokens_per_day=200), []
-
-    async def one_after_the_other(front: Gate) -> None:
-        for _ in range(15):
-            job = asking(tokens=10)
-            if await entered([front], member, [job]):
-                inside.append(job)
-                await end(redis, job, 10)
-
-    await asyncio.gather(*(one_after_the_other(front) for front in (gate, other_gate) for _ in range(3)))
-    assert len(inside) == 20
-
-
-async def test_a_refusal_takes_nothing(gate: Gate, redis: Redis) -> None:
-    await Windows(redis).charge("leo", 10)
-    member = a_member(requests_per_minute=5, tokens_per_day=10)
-    for _ in range(9):
-        assert (await refused(gate, member, asking(tokens=1))).code == "tokens_per_day"
-    assert await under_way(redis) == set()
-    assert await used(redis, requests=0, tokens=10)
-
-
-async def test_cancelling_gives_no_request_back(gate: Gate, redis: Redis) -> None:
-    member = a_member(requests_per_minute=3)
-    for _ in range(3):
-        job = asking()
-        await gate.enter(member, job)
-        await gate.leave("leo", job.id)
-    assert (await refused(gate, member, asking())).code == "requests_per_minute"
-
-
-async def test_cancelling_gives_tokens_back_only_when_they_are_charged(gate: Gate, redis: Redis) -> None:
-    """A running job that is cancelled holds what it held, until its worker has counted what it took."""
-    member, job = a_member(tokens_per_day=100), asking(tokens=100)
-    await gate.enter(member, job)
-    await redis.hset(keys.job(job.id), mapping={"state": "cancelled", "ended_at_s": job.created_at_s})
-    assert (await refused(gate, member, asking(tokens=1))).code == "tokens_per_day"
-    await end(redis, job, 100)
-    assert (await refused(gate, member, asking(tokens=1))).code == "tokens_per_day"
-
-
-async def test_what_a_dead_front_held_back_is_nobodys(gate: Gate, redis: Redis) -> None:
-    await redis.hset(keys.in_flight("leo"), "job-dead", "w 1 100 1000000000.0")
-    await gate.enter(a_member(tokens_per_minute=100), asking(tokens=100))
-
-
-async def test_what_somebody_waits_for_is_held_back_however_long(gate: Gate, redis: Redis) -> None:
-    await redis.hset(keys.in_flight("leo"), "job-old", "w 1 100 1000000000.0")
-    await redis.hset(keys.job("job-old"), "state", "queued")
-    await refused(gate, a_member(tokens_per_minute=100), asking(tokens=1))
-
-
-async def test_each_member_has_limits_of_their_own(gate: Gate) -> None:
-    for name in ("leo", "mia"):
-        member = a_member(name, requests_per_minute=1, waiting=1)
-        await gate.enter(member, a_job(member=name))
-        await refused(gate, member, a_job(member=name))
-
-
-async def test_a_changed_limit_holds_for_the_next_request(gate: Gate) -> None:
-    await gate.enter(a_member(requests_per_minute=1), asking())
-    await refused(gate, a_member(requests_per_minute=1), asking())
-    await gate.enter(a_member(requests_per_minute=2), asking())
-
-
-async def test_a_client_that_leaves_on_the_way_in_leaves_nothing(
-    gate: Gate, redis: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reached = asyncio.Event()
-
-    async def never(*_: Any) -> None:
-        reached.set()
-        await asyncio.Event().wait()
-
-    monkeypatch.setattr(Windows, "level", never)
-    entering = asyncio.create_task(gate.enter(a_member(tokens_per_day=10), asking(tokens=1)))
-    await asyncio.wait_for(reached.wait(), 10)
-    assert len(await under_way(redis)) == 1
-    entering.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await entering
-    assert await under_way(redis) == set()
-
-
-async def test_a_broker_that_is_gone_raises_what_it_always_raises() -> None:
-    client = connect(f"redis://127.0.0.1:{free_port()}/0", timeout_s=1)
-    with pytest.raises(BROKER_ERRORS):
-        await Gate(client, Profile.model_validate(PROFILE)).enter(a_member(), asking())
-    await client.aclose()
-
-
-def target(name: str) -> Any:
-    return resolve(name, Profile.model_validate(PROFILE))
-
-
-@pytest.mark.parametrize("models", [None, ("chat",), ("chat-light",), ("vectors", "chat-light")])
-def test_a_model_is_theirs_by_its_own_name_or_its_queues(models: tuple[str, ...] | None) -> None:
-    check_model(Allowance(models=models), target("chat-light"))
-
-
-@pytest.mark.parametrize(("models", "name"), [(("vectors",), "auto"), (("chat-light",), "chat"), ((), "chat")])
-def test_any_other_model_is_not(models: tuple[str, ...], name: str) -> None:
-    with pytest.raises(Forbidden) as raised:
-        check_model(Allowance(models=models), target(name))
-    assert (raised.value.status, raised.value.code, raised.value.param) == (403, "model_not_allowed", "model")
-    assert raised.value.message == f"You may not use 'chat'. You can use: {', '.join(models) or 'none'}."
-
-
-@pytest.mark.parametrize(
-    ("limits", "width", "most"),
-    [
-        ({}, 8, 8),
-        ({"running": 2}, 2, 2),
-        ({"running": 2}, 3, 2),
-        ({"requests_per_minute": 4}, 5, 4),
-        ({"requests_per_minute": 4, "running": 2}, 4, 2),
-        ({"requests_per_minute": 1, "running": 2}, 2, 1),
-        ({"waiting": 1}, 8, 8),
-    ],
-)
-def test_nobody_asks_for_more_at_once_than_they_may_ever_have(limits: dict[str, int], width: int, most: int) -> None:
-    allowance, body = Allowance(**limits), {"n": width}
-    if width <= most:
-        check_width(allowance, width, body, Task.GENERATE)
-        return
-    with pytest.raises(BadRequest) as raised:
-        check_width(allowance, width, body, Task.GENERATE)
-    assert (raised.value.status, raised.value.code, raised.value.param) == (400, "too_wide", "n")
-    assert raised.value.message == f"This counts as {width} questions at once, and you may ask {most}. Split it."
-
-
-@pytest.mark.parametrize(
-    ("body", "task", "param"),
-    [
-        ({"best_of": 3}, Task.GENERATE, "best_of"),
-        ({"prompt": ["a"] * 3}, Task.GENERATE, "prompt"),
-        ({"input": ["a"] * 65}, Task.EMBED, "input"),
-    ],
-)
-def test_what_makes_it_wide_is_named(body: dict[str, Any], task: Task, param: str) -> None:
-    with pytest.raises(BadRequest) as raised:
-        check_width(Allowance(running=2), 3, body, task)
-    assert raised.value.param == param
-
-
-def at(clock: str, day: int = 4) -> datetime:
-    return datetime.fromisoformat(f"2026-03-{day:02d}T{clock}").astimezone()
-
-
-@pytest.mark.parametrize("clock", ["07:00", "07:00:00.000001", "20:29:59.999999"])
-def test_their_hours_begin_and_end_to_the_moment(clock: str) -> None:
-    check_hours(Allowance(hours="07:00-20:30"), at(clock))
-
-
-@pytest.mark.parametrize(
-    ("clock", "words", "seconds"),
-    [
-        ("06:59", "at 07:00", 60),
-        ("20:30", "tomorrow at 07:00", 10.5 * 3600),
-        ("23:59", "tomorrow at 07:00", 7 * 3600 + 60),
-        ("00:00", "at 07:00", 7 * 3600),
-    ],
-)
-def test_outside_their_hours_it_says_when_they_can_ask_again(clock: str, words: str, seconds: float) -> None:
-    with pytest.raises(Forbidden) as raised:
-        check_hours(Allowance(hours="07:00-20:30"), at(clock))
-    assert raised.value.code == "outside_hours"
-    assert raised.value.message == f"It is not your time now. You can ask again {words}."
-    assert raised.value.retry_after_s == seconds
-
-
-def test_of_several_spans_the_next_counts() -> None:
-    assert opens_at("07:00-08:00, 16:00-18:00", at("09:00")) == at("16:00")
-    assert opens_at("07:00-08:00, 16:00-18:00", at("18:00")) == at("07:00", day=5)
-    assert opens_at("22:00-06:00", at("12:00")) == at("22:00")
-
-
-CLOCK = st.times().map(lambda time: time.strftime("%H:%M"))
-
-
-@given(st.lists(st.tuples(CLOCK, CLOCK).filter(lambda span: span[0] != span[1]), min_size=1, max_size=3), st.times())
-def test_when_it_opens_they_may_ask(spans: list[tuple[str, str]], time: Any) -> None:
-    hours = ",".join(f"{first}-{last}" for first, last in spans)
-    now = datetime.combine(datetime(2026, 3, 4).astimezone().date(), time).astimezone()
-    opening = opens_at(hours, now)
-    assert opening > now
-    assert may_ask_at(hours, opening.time())
