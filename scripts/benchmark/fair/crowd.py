@@ -1,7 +1,6 @@
 """Members who ask: some keep many questions waiting, one asks one after the other."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -164,5 +163,7 @@ async def idle(stack: Stack) -> None:
 
 
 def cpu_s(stack: Stack) -> float:
-    """CPU seconds so far of the stack's processes and of this one."""
-    return sum(sum(psutil.Process(pid).cpu_times()[:2]) for pid in (*stack.pids, os.getpid()))
+    """CPU seconds so far of the stack's processes, of those that they started, and of this one."""
+    own = [psutil.Process(pid) for pid in stack.pids]
+    started = [child for process in own for child in process.children(recursive=True)]
+    return sum(sum(process.cpu_times()[:2]) for process in (*own, *started, psutil.Process()))
