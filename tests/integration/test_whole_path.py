@@ -51,7 +51,7 @@ async def events(client: httpx.AsyncClient, body: dict[str, object]) -> AsyncIte
     async with client.stream("POST", "/v1/chat/completions", json={**body, "stream": True}) as reply:
         assert reply.status_code == 200, await reply.aread()
         async for line in reply.aiter_lines():
-            if line:
+            if line.startswith("data: "):
                 yield line.removeprefix("data: ")
 
 
