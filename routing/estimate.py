@@ -1,7 +1,7 @@
 """How much a request will take, judged before it runs: what its job is charged with, and what it reserves. Pure.
 
-Sizes only are looked at. What is no valid request (a number where a text should be, a prompt nested without end) is
-counted as far as it can be, and is the engine's to refuse. Guesses are settled against the truth when the job ends.
+What is no valid request (a number where a text should be, a prompt nested without end) is counted as far as it can be,
+and is the engine's to refuse. Guesses are settled against the truth when the job ends.
 """
 
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from familyai.catalogue import Model, Task
+from routing.tokens import tokens_of
 
 IMAGE_TOKENS = 1_000
 """About a megapixel of Qwen2-VL's: one token for 28 x 28 pixels. How long the URL is says nothing."""
@@ -59,18 +60,12 @@ def estimate(body: dict[str, Any], task: Task, model: Model, width: int, *, gene
         text = body.get("input")
         return _priced(len(text) if isinstance(text, str) else 0, 0, model, in_tokens=False)
     output = width * _answer_tokens(body, model) if generates and task is Task.GENERATE else 0
-    return _priced(_prompt_tokens(body), output, model)
+    return _priced(prompt_tokens(body), output, model)
 
 
 def estimate_audio(size_bytes: int, model: Model) -> Estimate:
     """Of a recording to be heard, in seconds."""
     return _priced(-(-size_bytes // AUDIO_BYTES_PER_S), 0, model, in_tokens=False)
-
-
-def tokens_of(text: str) -> int:
-    """Four bytes of UTF-8 each, rounded up: right for English prose, many for other scripts, few for digits."""
-    size_bytes = len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
-    return (size_bytes + 3) // 4
 
 
 def whole(value: Any) -> int | None:
@@ -95,29 +90,34 @@ def _answer_tokens(body: dict[str, Any], model: Model) -> int:
     return min(max(asked, default=model.answer_tokens), model.answer_tokens)
 
 
-def _prompt_tokens(body: dict[str, Any]) -> int:
-    texts = sum(_walked(body[name]) for name in _TEXTS if name in body)
-    return texts + sum(_schema_tokens(body[name]) for name in _SCHEMAS if name in body)
+def prompt_tokens(body: dict[str, Any]) -> int:
+    """All that its model will read, tools and schemas too."""
+    return text_tokens(body) + sum(_schema_tokens(body[name]) for name in _SCHEMAS if name in body)
+
+
+def text_tokens(body: dict[str, Any]) -> int:
+    """Of what was said: a conversation, its instructions and its images."""
+    return sum(_walked(body[name]) for name in _TEXTS if name in body)
 
 
 def _schema_tokens(value: Any) -> int:
     """Names in it are prompt too, so it is measured as it is written."""
     try:
-        return 0 if value is None else (len(orjson.dumps(value)) + 3) // 4
+        return 0 if value is None else tokens_of(orjson.dumps(value).decode())
     except orjson.JSONEncodeError:  # deeper than any engine reads
         return _walked(value)
 
 
 def _walked(value: Any) -> int:
-    """Texts by their length, tokens by their number, media by their kind.
+    """Texts by what the tokenizer would make of them, tokens by their number, media by their kind.
 
-    Without recursion: a client decides how deep its body is.
+    Without recursion, and all texts at once: a client decides how deep its body is, and of how many texts.
     """
-    total, pending = 0, [value]
+    total, texts, pending = 0, list[str](), [value]
     while pending:
         value = pending.pop()
         if isinstance(value, str):
-            total += tokens_of(value)
+            texts.append(value)
         elif isinstance(value, list):
             total += len(value) if _are_tokens(value) else 0
             pending.extend(() if _are_tokens(value) else value)
@@ -125,7 +125,7 @@ def _walked(value: Any) -> int:
             media = {key: tokens for key in value.keys() & _MEDIA_KEYS if (tokens := _media_tokens(key, value[key]))}
             total += sum(media.values())
             pending.extend(child for key, child in value.items() if key not in media)
-    return total
+    return total + tokens_of(" ".join(texts))
 
 
 def _are_tokens(value: list[Any]) -> bool:

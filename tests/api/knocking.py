@@ -82,7 +82,7 @@ ROOMY = Model.model_validate({"model": "org/chat", "engine": "echo", "memory_gb"
 def rationed_job(member: Member, width: int, input_tokens: int, asked: int | None) -> tuple[Job, int]:
     """A chat as the front lets it through, and the tokens that it takes if all its answers are as long as they may."""
     profile = Profile.model_validate(PROFILE)
-    body: dict[str, Any] = {"messages": [{"content": "x" * 4 * input_tokens}], "n": width, "max_tokens": asked}
+    body: dict[str, Any] = {"messages": [{"content": "7" * input_tokens}], "n": width, "max_tokens": asked}
     guess = estimate(body, Task.GENERATE, ROOMY, width)
     allowance = member.allowance(profile.roles)
     let_through, held = rationed(body, "/v1/chat/completions", guess, allowance, ROOMY, width)

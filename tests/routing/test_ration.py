@@ -35,7 +35,7 @@ def ration(
     model: Model = MODEL,
 ) -> tuple[dict[str, Any], Estimate]:
     """What is let through of a request with so long a prompt, and what is held back for it."""
-    prompt = "x" * 4 * input_tokens
+    prompt = "7" * input_tokens
     body = asked | {PROMPTS.get(path, "input"): [{"content": prompt}] if PROMPTS.get(path) == "messages" else prompt}
     task = {EMBEDDINGS: Task.EMBED, SPEECH: Task.SPEAK}.get(path, Task.GENERATE)
     before, before_estimate = body.copy(), estimate(body, task, model, width, generates=path != COUNT)
