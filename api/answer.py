@@ -34,16 +34,16 @@ class AnswerBroken(FamilyAIError):
 class Answer:
     """One job's answer, as far as the client has it. `is_stream`: events were asked for, so it may be opened early.
 
-    `place`: where the job stood in its line, for the headers.
+    `route`: why it is in its queue, and `place`: where the job stood in its line, for the headers.
     """
 
-    def __init__(self, job: Job, queue: str, dialect: Dialect, *, is_stream: bool = False) -> None:
+    def __init__(self, job: Job, queue: str, dialect: Dialect, *, route: str, is_stream: bool = False) -> None:
         self.status: int | None = None
         self.ended = False
         self.is_stream = is_stream
         self.place: Place | None = None
         self._job_id, self._model = job.id, job.model
-        self._queue = queue
+        self._queue, self._route = queue, route
         self._dialect = dialect
         self._is_event_stream = False
         self._refusal: _Refusal | None = None
@@ -100,6 +100,7 @@ class Answer:
             (b"x-familyai-job-id", self._job_id.encode()),
             (b"x-familyai-model", self._model.encode()),
             (b"x-familyai-queue", self._queue.encode()),
+            (b"x-familyai-route", self._route.encode("ascii", "replace")),
         ]
         if self.place is not None:
             about.append((b"x-familyai-queue-position", b"%d" % self.place.position))

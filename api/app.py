@@ -17,6 +17,7 @@ from api import (
     jobs,
     models,
     queue,
+    route,
     transcriptions,
     usage,
 )
@@ -60,6 +61,6 @@ def create_app(settings: Settings, profile: Profile) -> FastAPI:
     auth.install(app, settings)
     app.add_middleware(Measured, metrics=front.metrics)
     handlers.install(app)
-    for module in (generate, audio, files, batches, transcriptions, models, jobs, queue, usage, admin, health):
+    for module in (generate, audio, files, batches, transcriptions, models, route, jobs, queue, usage, admin, health):
         app.include_router(module.router)
     return app

@@ -13,7 +13,6 @@ from api.asking import AskingMember
 from api.auth import counted_guest
 from api.failures import Dialect
 from api.front import CurrentFront
-from api.gate import check_model
 from api.generate import HEADERS, Answering
 from api.multipart import Form, one_file, stored_form
 from api.relay import Relay
@@ -21,11 +20,13 @@ from api.schemas import SpeechRequest, TranscriptionForm, form_body, json_body, 
 from api.submit import client_fields, form_job, route_path
 from api.voices import CurrentVoices
 from api.wishes import CurrentWishes
+from familyai.allowance import Allowance
 from familyai.catalogue import Profile, Task
 from familyai.errors import BadRequest
 from familyai.job import Blob, new_job_id, own_blob
 from routing.admit import check_task
-from routing.resolve import Target, default_name, names, resolve
+from routing.decide import Decision, named
+from routing.resolve import names, resolve
 
 router = APIRouter(prefix="/v1/audio", tags=["audio"])
 
@@ -52,30 +53,30 @@ async def transcribing(request: Request, front: CurrentFront, member: AskingMemb
     job_id, limit_bytes = new_job_id(), int(front.profile.limits.upload_mb * 1e6)
     files = frozenset({"file"})
     async with stored_form(request, front.blobs, limit_bytes, files, one_file(own_blob(job_id))) as form:
-        target = _target(form, front.profile)
+        decision = _decision(form, front.profile, member.allowance(front.profile.roles))
         fields = client_fields(form.fields)
         audio = Blob(own_blob(job_id), 0, form.uploads[0].size_bytes)
-        check_model(member.allowance(front.profile.roles), target)
         job = form_job(
             front,
             route_path(request),
             member.name,
-            target,
+            decision.target,
             fields,
             audio,
             job_id=job_id,
             priority=wishes.priority,
             deadline_s=wishes.deadline_s,
         )
-        return Relay(front, member, job, Answer(job, target.queue, Dialect.OPENAI))
+        return Relay(front, member, job, Answer(job, decision.target.queue, Dialect.OPENAI, route=decision.header))
 
 
-def _target(form: Form, profile: Profile) -> Target:
+def _decision(form: Form, profile: Profile, allowance: Allowance) -> Decision:
     if len(form.uploads) != 1:
         raise BadRequest("send one recording, as `file`", param="file", code="missing_file")
-    target = resolve(form.get("model") or default_name(Task.TRANSCRIBE, profile), profile)
+    name = form.get("model")
+    target = resolve(name, profile, Task.TRANSCRIBE)
     check_task(Task.TRANSCRIBE, target, profile)
-    return target
+    return named(name, target, allowance)
 
 
 Transcribed = Annotated[Relay, Depends(transcribing)]
@@ -139,5 +140,5 @@ async def list_voices(front: CurrentFront, voices: CurrentVoices) -> VoiceList:
 async def list_speech_models(front: CurrentFront) -> SpeechModelList:
     """Names only, and without a key: chat interfaces ask for them so."""
     profile = front.profile
-    speaking = [name for name in names(profile) if Task.SPEAK in resolve(name, profile).model.tasks]
+    speaking = [name for name in names(profile) if Task.SPEAK in resolve(name, profile, Task.SPEAK).model.tasks]
     return SpeechModelList(models=[Named(id=name, name=name) for name in speaking])

@@ -17,6 +17,7 @@ from api.housekeeping import Housekeeping
 from api.line import Lines
 from api.metrics import Metrics
 from api.replies import ReplyHub
+from api.router import Router
 from api.signing import load_secret
 from api.sweep import Sweeper
 from api.watch import Watch
@@ -55,6 +56,7 @@ class Front:
     watch: Watch
     gate: Gate
     lines: Lines
+    router: Router
     sweeper: Sweeper
     housekeeping: Housekeeping
     metrics: Metrics
@@ -117,6 +119,7 @@ def build_front(settings: Settings, profile: Profile) -> Front:
         watch=Watch(replies, withdrawals, jobs, registry, limits.no_worker_wait_s),
         gate=Gate(redis, profile),
         lines=Lines(service, registry, profile),
+        router=Router(redis, registry, profile),
         sweeper=Sweeper(blobs, redis, limits.record_ttl_s),
         housekeeping=Housekeeping(service, registry, profile),
         metrics=Metrics(),

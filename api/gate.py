@@ -1,7 +1,7 @@
 """The gate before the line: whether a member's limits let a request in, and when they would.
 
-1. The model is one of theirs, it is one of their hours, and it is not wider than they may ask or run at once, which
-   no waiting would mend: `check_model`, `check_hours` and `check_width`, pure.
+1. It is one of their hours, and not wider than they may ask or run at once, which no waiting would mend: `check_hours`
+   and `check_width`, pure. (Whether a model is theirs, the router has decided.)
 2. Not more of theirs wait than may. That reserves: whoever comes after counts this request too.
 3. Requests per minute, tokens per minute and per day: what was used, what is held back for those that came before, and
    this one are together no more than the limit. What alone is more than a limit enters when nothing else counts.
@@ -32,7 +32,6 @@ from familyai.job import Job
 from familyai.members import Member
 from familyai.quota import REQUESTS_PER_MINUTE, TOKENS_PER_DAY, TOKENS_PER_MINUTE, Window, Windows
 from routing.admit import widest
-from routing.resolve import Target
 
 UNKNOWN_PACE_S, LONGEST_PACE_S = 10.0, 600.0
 _SAID = {
@@ -158,20 +157,6 @@ class Gate:
 def _half_the_requests(allowance: Allowance) -> Allowance:
     most = allowance.requests_per_minute
     return allowance.model_copy(update={"requests_per_minute": most and max(1, most // 2)})
-
-
-def may_use(allowance: Allowance, target: Target) -> bool:
-    """A model is theirs by the name they ask for, or by the queue that serves it."""
-    return allowance.models is None or target.queue in allowance.models or target.physical in allowance.models
-
-
-def check_model(allowance: Allowance, target: Target) -> None:
-    """Raises Forbidden that names the models they may use."""
-    if not may_use(allowance, target):
-        theirs = ", ".join(allowance.models or ()) or "none"
-        raise Forbidden(
-            f"You may not use '{target.queue}'. You can use: {theirs}.", param="model", code="model_not_allowed"
-        )
 
 
 def check_width(allowance: Allowance, width: int, body: dict[str, Any], task: Task) -> None:

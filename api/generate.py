@@ -1,7 +1,6 @@
 """The endpoints that models answer. Each becomes a job for its model's queue; what comes back is the engine's own."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
@@ -9,10 +8,9 @@ from fastapi import APIRouter, Depends, Request
 from api.answer import Answer
 from api.asking import AskingMember
 from api.body import RawBody, parse
-from api.broker import broker_errors
+from api.choose import Asked, Check, anything, choose
 from api.failures import dialect_of
-from api.front import CurrentFront, Front
-from api.gate import check_model, check_width
+from api.front import CurrentFront
 from api.relay import Relay
 from api.schemas import (
     AnthropicEnvelope,
@@ -25,18 +23,10 @@ from api.schemas import (
     json_body,
     refusals,
 )
-from api.submit import json_job, route_path
-from api.wishes import CurrentWishes, Wishes
+from api.submit import route_path
+from api.wishes import CurrentWishes
 from familyai.catalogue import Task
-from familyai.job import Job
-from familyai.lanes import Priority
-from familyai.members import Member
-from routing.admit import admit
-from routing.estimate import estimate
 from routing.messages import check_conversation, check_message_request
-from routing.ration import rationed
-from routing.resolve import Target, default_name, resolve
-from routing.side_tasks import is_side_task
 
 router = APIRouter(prefix="/v1")
 
@@ -46,7 +36,12 @@ QUICK_BYTES = 256_000
 HEADERS = {
     "X-FamilyAI-Job-Id": {"description": "The job this request became.", "schema": {"type": "string"}},
     "X-FamilyAI-Model": {"description": "The model that answered.", "schema": {"type": "string"}},
-    "X-FamilyAI-Queue": {"description": "The queue that was asked for.", "schema": {"type": "string"}},
+    "X-FamilyAI-Queue": {"description": "The queue that serves it.", "schema": {"type": "string"}},
+    "X-FamilyAI-Route": {
+        "description": "Why that queue: the kind of request, or `named`, with `confidence` and `reason`; also when "
+        "another would have been better.",
+        "schema": {"type": "string"},
+    },
     "X-FamilyAI-Queue-Wait-Ms": {
         "description": "How long it waited. Not in a stream that was opened while it did.",
         "schema": {"type": "integer"},
@@ -74,62 +69,8 @@ _OPENAI = _answers(_JSON_OR_EVENTS)
 _ANTHROPIC = _answers(_JSON_OR_EVENTS, envelope=AnthropicEnvelope)
 
 
-Check = Callable[[dict[str, Any]], None]
-"""Refuses what an endpoint's bodies must not be."""
-
-
-def anything(body: dict[str, Any]) -> None:
-    """Refuses nothing."""
-
-
-def admitted_job(
-    front: Front,
-    path: str,
-    member: Member,
-    body: dict[str, Any],
-    task: Task,
-    check: Check = anything,
-    *,
-    wishes: Wishes,
-    accept: str = "*/*",
-    tokens_left: int | None = None,
-) -> tuple[Job, Target]:
-    """A body, resolved and admitted, at whatever hour, with as long an answer as its member may have.
-
-    `tokens_left`: of the member's limits, as `Gate.tokens_left` says. Raises RequestError.
-    """
-    target = resolve(body.get("model") or default_name(task, front.profile), front.profile)
-    allowance = member.allowance(front.profile.roles)
-    check_model(allowance, target)
-    check(body)
-    width = admit(body, task, target, front.profile)
-    check_width(allowance, width, body, task)
-    guess = estimate(body, task, target.model, width, generates=not path.endswith("/count_tokens"))
-    ration, held = rationed(body, path, guess, allowance, target.model, width, tokens_left)
-    job = json_job(
-        front,
-        path,
-        member.name,
-        target,
-        ration,
-        held,
-        width=width,
-        accept=accept,
-        priority=_priority(body, wishes),
-        deadline_s=wishes.deadline_s,
-    )
-    return job, target
-
-
-def _priority(body: dict[str, Any], wishes: Wishes) -> Priority:
-    """A chat UI's side task lets everybody's questions go first."""
-    if wishes.priority is Priority.INTERACTIVE and is_side_task(body):
-        return Priority.BACKGROUND
-    return wishes.priority
-
-
 class Answering:
-    """A dependency: the request, authenticated, read, resolved and admitted, as the response that will answer it."""
+    """A dependency: the request, authenticated, read, routed and admitted, as the response that will answer it."""
 
     def __init__(self, task: Task, check: Check = anything) -> None:
         self._task = task
@@ -139,29 +80,13 @@ class Answering:
         self, request: Request, front: CurrentFront, member: AskingMember, wishes: CurrentWishes, data: RawBody
     ) -> Relay:
         """Raises RequestError."""
-        with broker_errors():
-            tokens_left = await front.gate.tokens_left(member)
-        if len(data) <= QUICK_BYTES:
-            return self._relay(request, front, member, wishes, data, tokens_left)
-        return await asyncio.to_thread(self._relay, request, front, member, wishes, data, tokens_left)
-
-    def _relay(
-        self, request: Request, front: Front, member: Member, wishes: Wishes, data: bytes, tokens_left: int | None
-    ) -> Relay:
-        path, body = route_path(request), parse(data)
-        job, target = admitted_job(
-            front,
-            path,
-            member,
-            body,
-            self._task,
-            self._check,
-            wishes=wishes,
-            accept=request.headers.get("accept", "*/*"),
-            tokens_left=tokens_left,
-        )
+        path, accept = route_path(request), request.headers.get("accept", "*/*")
+        body = parse(data) if len(data) <= QUICK_BYTES else await asyncio.to_thread(parse, data)
+        asked = Asked(path, member, body, self._task, self._check, wishes, accept, is_large=len(data) > QUICK_BYTES)
+        job, decision = await choose(front, asked)
         is_stream = self._task is Task.GENERATE and body.get("stream") is True and not path.endswith("/count_tokens")
-        return Relay(front, member, job, Answer(job, target.queue, dialect_of(job.path), is_stream=is_stream))
+        queue, dialect = decision.target.queue, dialect_of(job.path)
+        return Relay(front, member, job, Answer(job, queue, dialect, route=decision.header, is_stream=is_stream))
 
 
 Generated = Annotated[Relay, Depends(Answering(Task.GENERATE))]

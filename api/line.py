@@ -94,19 +94,29 @@ class Lines:
         alike = (job.lane, job.width)  # when it starts does not depend on what it costs
         return (await self._forecast(job.queue, view, alike, _joined_by(view.joined, ticket)))[NEWCOMER]
 
+    async def in_time(self, job: Job) -> bool:
+        """Whether it may join, and begins within its deadline: whoever cannot be told how long it will be, does."""
+        view = await self._view(job.queue)
+        return len(view.joined.waiting) < self._profile.limits.waiting and await self._too_late_s(job, view) is None
+
     async def let_in(self, job: Job) -> None:
         """Counts it among those who wait. Raises LimitReached for a job that would wait longer than it may.
 
         Whoever cannot be told how long it will be, since nothing was measured yet or no worker lives, is let in.
         """
         view = await self._view(job.queue)
-        at_most_s = drain_s(view.joined, time.time(), job.width)
-        if at_most_s is not None and at_most_s > job.deadline_s:
-            place = await self.before(job)
-            if place.eta_s is not None and place.eta_s > job.deadline_s:
-                raise _too_late(place.eta_s, job.deadline_s)
+        if (eta_s := await self._too_late_s(job, view)) is not None:
+            raise _too_late(eta_s, job.deadline_s)
         view.joined = _joined_by(view.joined, job.ticket)
         view.forecasts = {key: known for key, known in view.forecasts.items() if key is None}
+
+    async def _too_late_s(self, job: Job, view: _View) -> float | None:
+        """When it would begin, where that is after its deadline."""
+        at_most_s = drain_s(view.joined, time.time(), job.width)
+        if at_most_s is None or at_most_s <= job.deadline_s:
+            return None
+        eta_s = (await self.before(job)).eta_s
+        return eta_s if eta_s is not None and eta_s > job.deadline_s else None
 
     async def full(self, queue: str) -> LimitReached:
         """For whoever finds the line as long as it may be: asking again may help once another job got its turn."""

@@ -34,6 +34,12 @@ class Metrics:
             buckets=_BUCKETS_S,
             registry=self.registry,
         )
+        self.routes = Counter(
+            "familyai_routes",
+            "Requests by what the router took them for, and the queue it chose; `named`: the model was asked for.",
+            ["kind", "queue"],
+            registry=self.registry,
+        )
         self.open_replies = Gauge("familyai_open_replies", "Answers under way or waited for.", registry=self.registry)
         self.waiting = Gauge("familyai_waiting_jobs", "Jobs nobody has begun.", ["queue"], registry=self.registry)
         self.workers = Gauge("familyai_live_workers", "Workers that are alive.", ["queue"], registry=self.registry)

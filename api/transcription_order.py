@@ -12,7 +12,7 @@ from familyai.errors import BadRequest
 from familyai.languages import language_code
 from familyai.transcription import Format
 from routing.admit import check_task
-from routing.resolve import default_name, resolve
+from routing.resolve import resolve
 
 FORMATS: tuple[Format, ...] = get_args(Format)
 _TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"", "false", "0", "no", "off"})
@@ -82,7 +82,7 @@ def check_count(count: int, limits: Limits) -> None:
 
 
 def _model(name: str | None, profile: Profile) -> str:
-    target = resolve(name or default_name(Task.TRANSCRIBE, profile), profile)
+    target = resolve(name, profile, Task.TRANSCRIBE)
     check_task(Task.TRANSCRIBE, target, profile)
     return name or target.queue
 

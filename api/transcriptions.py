@@ -18,7 +18,6 @@ from api.broker import broker_errors
 from api.events import after, events
 from api.filenames import attachment
 from api.front import CurrentFront, Front
-from api.gate import check_model
 from api.multipart import Upload, stored_form
 from api.paging import After, page
 from api.schemas import refusals
@@ -43,12 +42,13 @@ from api.work.drive import retention_s
 from api.work.results import FORMATS as MEDIA_TYPES
 from api.work.results import audio_blob, result_blob
 from api.work.transcriptions import delete, end
+from familyai.catalogue import Task
 from familyai.errors import NotFound
 from familyai.filenames import stems
 from familyai.members import Member
 from familyai.transcription import Format, Order, Record, Source
 from familyai.transcriptions import TranscriptionStore
-from routing.resolve import resolve
+from routing.resolve import check_model, resolve
 
 log = logging.getLogger(__name__)
 
@@ -207,7 +207,7 @@ async def _create(
 ) -> TranscriptionJob:
     """Raises RequestError."""
     check_count(len(uploads) + len(wish.file_ids), front.profile.limits)
-    check_model(member.allowance(front.profile.roles), resolve(wish.model, front.profile))
+    check_model(member.allowance(front.profile.roles), resolve(wish.model, front.profile, Task.TRANSCRIBE))
     with broker_errors():
         order = Order(
             id=job_id,

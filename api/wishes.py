@@ -1,16 +1,23 @@
-"""What a client may say about its own wait: how long at most, and that others may go first."""
+"""What a client may say beside its request: how long it waits at most, that others may go first, and what the router
+should prefer."""
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any
+from enum import StrEnum
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 
+from familyai.catalogue import Prefer
 from familyai.errors import BadRequest
 from familyai.lanes import Priority
 
 DEADLINE = "X-FamilyAI-Deadline-S"
 PRIORITY = "X-FamilyAI-Priority"
+PREFER = "X-FamilyAI-Prefer"
+
+
+Word = TypeVar("Word", bound=StrEnum)
 
 
 @dataclass(frozen=True)
@@ -19,14 +26,17 @@ class Wishes:
 
     priority: Priority = Priority.INTERACTIVE
     deadline_s: float | None = None
+    prefer: Prefer | None = None
 
 
 async def wishes_of(request: Request) -> Wishes:
     """Raises BadRequest that names the header."""
     priority, deadline = request.headers.get(PRIORITY), request.headers.get(DEADLINE)
+    prefer = request.headers.get(PREFER)
     return Wishes(
-        priority=Priority.INTERACTIVE if priority is None else _priority(priority),
+        priority=Priority.INTERACTIVE if priority is None else _one_of(Priority, priority, PRIORITY),
         deadline_s=None if deadline is None else _deadline_s(deadline),
+        prefer=None if prefer is None else _one_of(Prefer, prefer, PREFER),
     )
 
 
@@ -35,6 +45,7 @@ CurrentWishes = Annotated[Wishes, Depends(wishes_of)]
 _DESCRIPTIONS = {
     DEADLINE: "Seconds to wait for the answer's begin at most; refused at once with 429 if that cannot be met.",
     PRIORITY: f"One of {', '.join(Priority)}: to let others go first.",
+    PREFER: f"One of {', '.join(Prefer)}: what counts more where the model is chosen (`auto`).",
 }
 HEADERS: list[dict[str, Any]] = [
     {"name": name, "in": "header", "required": False, "description": words, "schema": {"type": "string"}}
@@ -43,13 +54,12 @@ HEADERS: list[dict[str, Any]] = [
 """For the API's description."""
 
 
-def _priority(text: str) -> Priority:
+def _one_of(kind: type[Word], text: str, header: str) -> Word:
     try:
-        return Priority(text.strip().lower())
+        return kind(text.strip().lower())
     except ValueError:
-        raise BadRequest(
-            f"`{PRIORITY}` is one of: {', '.join(Priority)}", param=PRIORITY, code="invalid_value"
-        ) from None
+        words = f"`{header}` is one of: {', '.join(kind)}"
+        raise BadRequest(words, param=header, code="invalid_value") from None
 
 
 def _deadline_s(text: str) -> float:

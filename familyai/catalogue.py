@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 
 from familyai.allowance import Roles
 from familyai.errors import ConfigurationError
+from familyai.kinds import CHAT, CODE, Kind
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$", max_length=128)]
 
@@ -30,6 +31,13 @@ class Task(StrEnum):
     EMBED = "embed"
     TRANSCRIBE = "transcribe"
     SPEAK = "speak"
+
+
+class Prefer(StrEnum):
+    """What to choose a model for, where several would do."""
+
+    SPEED = "speed"
+    QUALITY = "quality"
 
 
 class _Frozen(BaseModel):
@@ -70,6 +78,7 @@ class Model(_Frozen):
     context_tokens: int | None = Field(
         None, gt=0, description="Longest prompt plus answer; empty: the model's own limit."
     )
+    sees_images: bool = Field(False, description="Whether it can be asked about images.")
     swap_group: Name | None = Field(
         None, description="Of the models that share a group one is in memory at a time; at start it is the first."
     )
@@ -93,6 +102,21 @@ class Model(_Frozen):
         if self.voices and Task.SPEAK not in self.tasks:
             raise ValueError(f"voices are for models whose tasks include '{Task.SPEAK}'")
         return self
+
+    @property
+    def owner(self) -> str:
+        """Who made it, as Hugging Face names them."""
+        return self.model.partition("/")[0]
+
+    @property
+    def capabilities(self) -> list[str]:
+        """What it can do beyond its tasks: `vision`, `tools`, `reasoning`."""
+        able = {
+            "vision": self.sees_images,
+            "tools": bool(self.engine_args.get("enable-auto-tool-choice")),
+            "reasoning": "reasoning-parser" in self.engine_args,
+        }
+        return [name for name, is_able in able.items() if is_able]
 
     @property
     def is_converted(self) -> bool:
@@ -119,6 +143,19 @@ def _kind_of_queue(entry: Any) -> str:
 
 _QUEUE_KINDS = ("Model", "ServedBy")
 Queue = Annotated[Annotated[Model, Tag("Model")] | Annotated[ServedBy, Tag("ServedBy")], Discriminator(_kind_of_queue)]
+
+
+class Route(_Frozen):
+    """A name under which the router chooses the model by what is asked. Images go to what can see them all the same."""
+
+    kinds: tuple[Kind, ...] = Field((*CODE, *CHAT), description="The kinds it tells apart.")
+    prefer: Prefer | None = Field(None, description="What counts more, unless the request says: `speed` or `quality`.")
+
+    @model_validator(mode="after")
+    def _tells_something_apart(self) -> "Route":
+        if not self.kinds or not set(self.kinds) <= {*CODE, *CHAT}:
+            raise ValueError(f"kinds: at least one of {', '.join((*CODE, *CHAT))}")
+        return self
 
 
 class Limits(_Frozen):
@@ -182,8 +219,16 @@ class Profile(_Frozen):
     fairness: Fairness = Field(default_factory=Fairness, description="How a busy model is shared.")
     roles: Roles = Field(default_factory=Roles, description="What each role may use.")
     queues: dict[Name, Queue] = Field(description="Every queue name, with its model or who serves it.")
+    kinds: dict[Kind, tuple[Name, ...]] = Field(
+        default_factory=dict,
+        description="The queues that serve each kind of request, the best first; the next ones when it cannot. "
+        "A kind that is left out is served by the queue of its name.",
+    )
+    routes: dict[Name, Route] = Field(
+        default_factory=dict, description="Names that clients send to have the model chosen for them."
+    )
     aliases: dict[Name, Name] = Field(
-        default_factory=dict, description="Other model names clients send, and their queue."
+        default_factory=dict, description="Other model names clients send, and the queue or the route they mean."
     )
 
     @model_validator(mode="after")
@@ -192,11 +237,27 @@ class Profile(_Frozen):
             if isinstance(queue, ServedBy) and not isinstance(self.queues.get(queue.served_by), Model):
                 raise ValueError(f"queue '{name}': served_by '{queue.served_by}' is no queue with a model of its own")
         for alias, target in self.aliases.items():
-            if target not in self.queues:
-                raise ValueError(f"alias '{alias}' points to '{target}', which is no queue")
-            if alias in self.queues:
-                raise ValueError(f"alias '{alias}' is also a queue's name")
+            if target not in self.queues and target not in self.routes:
+                raise ValueError(f"alias '{alias}' points to '{target}', which is no queue and no route")
+            if alias in self.queues or alias in self.routes:
+                raise ValueError(f"alias '{alias}' is also a {'queue' if alias in self.queues else 'route'}'s name")
         return self
+
+    @model_validator(mode="after")
+    def _routes_lead_somewhere(self) -> "Profile":
+        for kind, queues in self.kinds.items():
+            if unknown := [queue for queue in queues if queue not in self.queues]:
+                raise ValueError(f"kinds: {kind} is served by '{unknown[0]}', which is no queue")
+        for name, route in self.routes.items():
+            if name in self.queues:
+                raise ValueError(f"route '{name}' is also a queue's name")
+            if unserved := [kind for kind in route.kinds if not self.serving(kind)]:
+                raise ValueError(f"route '{name}': no queue serves {unserved[0]}: list one under kinds")
+        return self
+
+    def serving(self, kind: Kind) -> tuple[str, ...]:
+        """The queues for a kind of request, the best first."""
+        return self.kinds.get(kind, (kind.value,) if kind.value in self.queues else ())
 
     @property
     def models(self) -> dict[str, Model]:

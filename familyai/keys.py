@@ -30,6 +30,7 @@
 | `familyai:member-names`          | hash    | front (admin), `familyai member` | never; removed with the member |
 | `familyai:users`                 | hash    | front (admin, trusted keys)    | never; removed with the member   |
 | `familyai:lane-owners`           | hash    | front (admin), `familyai member` | never; removed with the member |
+| `familyai:route:{member}:{talk}` | string  | front (router)                 | an hour after it was answered    |
 | `familyai:in-flight:{member}`    | hash    | front (enqueue), worker        | entries at a job's end; a day    |
 | `familyai:usage:{day}`           | hash    | worker                         | after `usage_days`               |
 | `LIMITS:{familyai/{window}/{who}}`, its `/-1` | string | front, worker (limits) | after twice the window |
@@ -102,6 +103,11 @@ def pace(queue: str) -> str:
     priority that was the last to become empty.
     """
     return f"familyai:pace:{queue}"
+
+
+def route(member: str, talk: str) -> str:
+    """The queue that answered a conversation, which is known by a digest of what its user said."""
+    return f"familyai:route:{member}:{talk}"
 
 
 def in_flight(member: str) -> str:

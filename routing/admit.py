@@ -1,6 +1,6 @@
 """Whether a request may enter. Pure: each check takes values and raises BadRequest that names the parameter.
 
-1. The model can do what the endpoint asks.
+1. The model can do what the endpoint asks, and sees images if there are any.
 2. Nothing that only works in one process's memory, or that would jump the queue.
 3. No URL that would make an engine call out.
 4. No schema or pattern that would stall an engine.
@@ -11,6 +11,7 @@ from typing import Any
 
 from familyai.catalogue import Limits, Profile, Task
 from familyai.errors import BadRequest
+from routing.conversation import read
 from routing.grammar import check_grammar
 from routing.resolve import Target
 from routing.urls import check_urls
@@ -29,6 +30,7 @@ _REFUSED = {
 def admit(body: dict[str, Any], task: Task, target: Target, profile: Profile) -> int:
     """The request's width. Raises BadRequest."""
     check_task(task, target, profile)
+    check_images(body, target, profile)
     check_refused(body)
     check_urls(body, profile.limits.media_domains)
     check_grammar(body)
@@ -41,6 +43,14 @@ def check_task(task: Task, target: Target, profile: Profile) -> None:
     able = [name for name in profile.queues if task in profile.model(name).tasks]
     advice = f"these can: {', '.join(able)}" if able else "no model of this household can"
     raise BadRequest(f"'{target.queue}' cannot {task}; {advice}", param="model", code="unsupported_task")
+
+
+def check_images(body: dict[str, Any], target: Target, profile: Profile) -> None:
+    if target.model.sees_images or not read(body).has_image:
+        return
+    able = [name for name in profile.queues if profile.model(name).sees_images]
+    advice = f"these do: {', '.join(able)}" if able else "no model of this household does"
+    raise BadRequest(f"'{target.queue}' sees no images; {advice}", param="messages", code="image_not_supported")
 
 
 def check_refused(body: dict[str, Any]) -> None:

@@ -1,6 +1,5 @@
 """One line of a batch: from a request to a job, and from its answer to a line of the files that the batch produces."""
 
-import asyncio
 import hashlib
 from typing import Any
 
@@ -8,10 +7,9 @@ import orjson
 
 from api.broker import broker_errors
 from api.call import Answered
+from api.choose import Asked, Check, anything, choose
 from api.failures import dialect_of, envelope
 from api.front import Front
-from api.gate import check_model
-from api.generate import Check, admitted_job, anything
 from api.submit import client_fields, form_job
 from api.wishes import Wishes
 from familyai.batches import Batch, Verdict
@@ -21,7 +19,7 @@ from familyai.job import Blob, Job
 from familyai.lanes import Priority
 from routing.admit import check_task
 from routing.messages import check_message_request
-from routing.resolve import default_name, resolve
+from routing.resolve import check_model, resolve
 
 _TRANSCRIPTIONS = "/v1/audio/transcriptions"
 _ENDPOINTS: dict[str, tuple[Task, Check]] = {
@@ -51,17 +49,14 @@ async def line_job(front: Front, batch: Batch, body: dict[str, Any]) -> Job:
     task, check = _ENDPOINTS[batch.endpoint]
     with broker_errors():
         member = await front.members.get(batch.member)
-        left = await front.gate.tokens_left(member)
-    wishes = Wishes(Priority.BATCH)
-    job, _ = await asyncio.to_thread(
-        admitted_job, front, batch.endpoint, member, body, task, check, wishes=wishes, tokens_left=left
-    )
+    asked = Asked(batch.endpoint, member, body, task, check, Wishes(Priority.BATCH), is_large=True)
+    job, _ = await choose(front, asked)
     return job
 
 
 async def _transcription(front: Front, batch: Batch, body: dict[str, Any]) -> Job:
     """Of a recording that the same member has uploaded."""
-    target = resolve(body.get("model") or default_name(Task.TRANSCRIBE, front.profile), front.profile)
+    target = resolve(body.get("model"), front.profile, Task.TRANSCRIBE)
     check_task(Task.TRANSCRIBE, target, front.profile)
     with broker_errors():
         member = await front.members.get(batch.member)

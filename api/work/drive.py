@@ -63,7 +63,7 @@ class Drive:
     async def run(self) -> None:
         """To the job's end."""
         try:
-            target = resolve(self._order.model, self._front.profile)
+            target = resolve(self._order.model, self._front.profile, Task.TRANSCRIBE)
             check_task(Task.TRANSCRIBE, target, self._front.profile)
         except RequestError as error:  # the catalogue has changed since
             await self._end(fault_of(error))

@@ -16,7 +16,7 @@ class SelfCheckFailed(FamilyAIError):
 
 def model_to_ask(profile: Profile) -> str | None:
     """`auto` where the household has it, else the first that generates text, if any does."""
-    if "auto" in profile.aliases:
+    if "auto" in (*profile.routes, *profile.aliases):
         return "auto"
     return next((name for name, model in profile.models.items() if Task.GENERATE in model.tasks), None)
 

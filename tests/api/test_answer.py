@@ -21,7 +21,7 @@ LOST = Unavailable("gone", code="worker_lost")
 
 
 def answer(*headers: tuple[bytes, bytes], dialect: Dialect = Dialect.OPENAI) -> tuple[Answer, dict[bytes, bytes]]:
-    begun = Answer(JOB, "chat-light", dialect)
+    begun = Answer(JOB, "chat-light", dialect, route="named")
     (message,) = begun.messages([Start("job-1", 1, 0, 200, headers, "worker-1", 0.0126)])
     return begun, dict(message["headers"])
 
@@ -40,6 +40,7 @@ def test_headers_pass_but_those_of_the_engines_own_connection() -> None:
         b"x-familyai-model": b"org/chat",
         b"x-familyai-queue": b"chat-light",
         b"x-familyai-queue-wait-ms": b"13",
+        b"x-familyai-route": b"named",
     }
 
 
@@ -56,7 +57,7 @@ def test_what_is_there_together_is_sent_together() -> None:
 
 
 def test_a_whole_answer_in_one_batch() -> None:
-    whole = Answer(JOB, "chat", Dialect.OPENAI)
+    whole = Answer(JOB, "chat", Dialect.OPENAI, route="named")
 
     messages = whole.messages([Start("job-1", 1, 0, 400, (), "worker-1", 0), body(b"no"), End("job-1", 1, 2)])
 
@@ -66,7 +67,7 @@ def test_a_whole_answer_in_one_batch() -> None:
 
 def test_before_the_start_a_failure_is_raised() -> None:
     with pytest.raises(Unavailable):
-        Answer(JOB, "chat", Dialect.OPENAI).failure(LOST)
+        Answer(JOB, "chat", Dialect.OPENAI, route="named").failure(LOST)
 
 
 def test_a_body_that_is_no_event_stream_is_cut() -> None:
@@ -144,7 +145,7 @@ TOO_LONG = {"message": "too long", "type": "BadRequestError", "param": "messages
 
 
 def opened(dialect: Dialect = Dialect.OPENAI) -> Answer:
-    waiting = Answer(JOB, "chat-light", dialect, is_stream=True)
+    waiting = Answer(JOB, "chat-light", dialect, route="named", is_stream=True)
     waiting.open()
     assert waiting.comment(WAITED) == {"type": "http.response.body", "body": WAITED, "more_body": True}
     return waiting
@@ -171,7 +172,7 @@ def error_of(event: bytes) -> dict[str, Any]:
 
 
 def test_an_opened_stream_says_what_it_is_and_where_it_stood() -> None:
-    waiting = Answer(JOB, "chat-light", Dialect.OPENAI, is_stream=True)
+    waiting = Answer(JOB, "chat-light", Dialect.OPENAI, route="named", is_stream=True)
     waiting.place = Place(3, 7.1)
 
     message = waiting.open()
@@ -184,13 +185,14 @@ def test_an_opened_stream_says_what_it_is_and_where_it_stood() -> None:
         b"x-familyai-job-id": b"job-1",
         b"x-familyai-model": b"org/chat",
         b"x-familyai-queue": b"chat-light",
+        b"x-familyai-route": b"named",
         b"x-familyai-queue-position": b"3",
         b"x-familyai-queue-eta-s": b"8",
     }
 
 
 def test_an_answer_that_waited_says_where_it_stood() -> None:
-    waited = Answer(JOB, "chat-light", Dialect.OPENAI)
+    waited = Answer(JOB, "chat-light", Dialect.OPENAI, route="named")
     waited.place = Place(2, None)
 
     (message,) = waited.messages([start(JSON)])

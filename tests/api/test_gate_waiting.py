@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from api.gate import Gate, check_hours, check_model, check_width, opens_at
+from api.gate import Gate, check_hours, check_width, opens_at
 from familyai import keys
 from familyai.allowance import Allowance, may_ask_at
 from familyai.broker import BROKER_ERRORS, connect
@@ -18,7 +18,7 @@ from familyai.catalogue import Profile, Task
 from familyai.errors import BadRequest, Forbidden, LimitReached
 from familyai.lanes import Priority
 from familyai.quota import REQUESTS_PER_MINUTE, Windows
-from tests.api.knocking import CLOCK, a_member, asking, at, end, entered, refused, target, under_way, used
+from tests.api.knocking import CLOCK, a_member, asking, at, end, entered, refused, under_way, used
 from tests.api.support import PROFILE
 from tests.clock import pass_time
 from tests.support import a_job, free_port
@@ -213,19 +213,6 @@ async def test_a_broker_that_is_gone_raises_what_it_always_raises() -> None:
     with pytest.raises(BROKER_ERRORS):
         await Gate(client, Profile.model_validate(PROFILE)).enter(a_member(), asking())
     await client.aclose()
-
-
-@pytest.mark.parametrize("models", [None, ("chat",), ("chat-light",), ("vectors", "chat-light")])
-def test_a_model_is_theirs_by_its_own_name_or_its_queues(models: tuple[str, ...] | None) -> None:
-    check_model(Allowance(models=models), target("chat-light"))
-
-
-@pytest.mark.parametrize(("models", "name"), [(("vectors",), "auto"), (("chat-light",), "chat"), ((), "chat")])
-def test_any_other_model_is_not(models: tuple[str, ...], name: str) -> None:
-    with pytest.raises(Forbidden) as raised:
-        check_model(Allowance(models=models), target(name))
-    assert (raised.value.status, raised.value.code, raised.value.param) == (403, "model_not_allowed", "model")
-    assert raised.value.message == f"You may not use 'chat'. You can use: {', '.join(models) or 'none'}."
 
 
 @pytest.mark.parametrize(

@@ -111,12 +111,13 @@ async def test_models_are_listed_as_openai_does_and_tell_more(served: Served) ->
         "id": "chat-light",
         "object": "model",
         "created": 1735689600,
-        "owned_by": "familyai",
+        "owned_by": "org",
         "model": "org/chat",
         "queue": "chat",
         "tasks": ["generate"],
+        "capabilities": [],
         "context_tokens": 4096,
-        "resident": True,
+        "resident": False,
     }
     for model in listed["data"]:
         assert (await served.client.get(f"/v1/models/{model['id']}")).json() == model

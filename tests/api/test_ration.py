@@ -9,11 +9,9 @@ import openai
 import pytest
 from msgspec.structs import replace
 
-from api.generate import admitted_job
-from api.wishes import Wishes
+from api.choose import Asked, choose
 from api.work.batch_lines import line_job
 from familyai.allowance import Role
-from familyai.catalogue import Task
 from familyai.errors import BadRequest
 from familyai.members import Change
 from tests.api.batching import Answering, a_line, begun, jsonl
@@ -76,7 +74,7 @@ async def test_an_endless_answer_is_bounded(
 async def test_counting_tokens_holds_back_only_what_is_counted(served: Served, leo: dict[str, str]) -> None:
     body, member = PROMPTS | {"max_tokens": 10**6}, await served.front.members.get("leo")
     path = "/v1/messages/count_tokens"
-    job, _ = admitted_job(served.front, path, member, body, Task.GENERATE, wishes=Wishes())
+    job, _ = await choose(served.front, Asked(path, member, body))
     assert json.loads(job.body)["max_tokens"] == 10**6
     assert job.tokens < 10
 
@@ -92,8 +90,8 @@ async def test_what_waiting_would_not_help_is_refused_at_once(served: Served, le
         ("/v1/chat/completions", {"n": 3}, ("too_wide", "n")),
         ("/v1/completions", {"prompt": ["Hi"] * 3}, ("too_wide", "prompt")),
         ("/v1/embeddings", {"model": "vectors", "input": ["Hi"] * 65}, ("too_wide", "input")),
-        ("/v1/embeddings", {"model": "vectors", "input": "x" * 5000}, ("too_long_for_limit", "input")),
-        ("/v1/chat/completions", {"messages": [{"content": "x" * 4000}]}, ("too_long_for_limit", "messages")),
+        ("/v1/embeddings", {"model": "vectors", "input": "7" * 1250}, ("too_long_for_limit", "input")),
+        ("/v1/chat/completions", {"messages": [{"content": "7" * 1000}]}, ("too_long_for_limit", "messages")),
     ):
         response = await served.client.post(path, json={"model": "auto"} | asked, headers=leo)
         assert refusal(response) == refused

@@ -225,7 +225,7 @@ async def test_paths_and_methods_that_do_not_exist(
 
 
 async def test_a_bug_tells_the_client_nothing_of_our_insides(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.generate.resolve", lambda *_: 1 / 0)
+    monkeypatch.setattr("api.choose.decide", lambda *_, **__: 1 / 0)
 
     response = await served.chat()
 

@@ -1,8 +1,9 @@
 import pytest
 
+from familyai.allowance import Allowance
 from familyai.catalogue import Profile
-from familyai.errors import BadRequest, NotFound
-from routing.resolve import names, resolve
+from familyai.errors import BadRequest, Forbidden, NotFound
+from routing.resolve import check_model, names, resolve
 
 PROFILE = Profile.model_validate(
     {
@@ -59,3 +60,16 @@ def test_every_listed_name_resolves() -> None:
         "chat-light",
         "asr",
     ]
+
+
+@pytest.mark.parametrize("models", [None, ("chat-fast",), ("chat-light",), ("asr", "chat-light")])
+def test_a_model_is_theirs_by_its_own_name_or_its_queues(models: tuple[str, ...] | None) -> None:
+    check_model(Allowance(models=models), resolve("chat-light", PROFILE))
+
+
+@pytest.mark.parametrize(("models", "name"), [(("asr",), "auto"), (("chat-light",), "chat-fast"), ((), "chat-fast")])
+def test_any_other_model_is_not(models: tuple[str, ...], name: str) -> None:
+    with pytest.raises(Forbidden) as raised:
+        check_model(Allowance(models=models), resolve(name, PROFILE))
+    assert (raised.value.status, raised.value.code, raised.value.param) == (403, "model_not_allowed", "model")
+    assert raised.value.message == f"You may not use 'chat-fast'. You can use: {', '.join(models) or 'none'}."

@@ -1,0 +1,123 @@
+"""What kind of request it is: a linear model weighs what it says, and what is certain goes before. Pure.
+
+1. A chat UI's side task, or an image anywhere: certain.
+2. Code or chat, by the model.
+3. Code: over `LONGEST_CODE_TOKENS` of it, or tools of a coding agent in use, are `code-agentic`.
+4. Chat: what the request wishes by name goes before what the model made of its words.
+"""
+
+from dataclasses import dataclass, replace
+
+from familyai.kinds import CHAT, CODE, Kind
+from routing.conversation import Conversation
+from routing.features import AGENT_TOOLS_USED, THOUGHT_WISHED, WORD, Features, features
+from routing.linear import Scores, load, shares
+from routing.wished import NOTHING, Thought, Wished
+
+LONGEST_CODE_TOKENS = 8_000
+"""What is longer needs a model for repositories."""
+MOST_SIGNALS = 8
+_IN_A_REASON = 3
+
+
+_MODEL = load()
+
+
+@dataclass(frozen=True)
+class Signal:
+    """Something seen in a request, and how much it spoke for its kind, in log-odds against the next best."""
+
+    name: str
+    weight: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`confidence`: the model's probability of the kind, 1 where a rule decides. `scores`: of all kinds it could be."""
+
+    kind: Kind
+    confidence: float
+    signals: tuple[Signal, ...]
+    reason: str
+    scores: Scores
+
+
+def certain(kind: Kind, reason: str) -> Verdict:
+    return Verdict(kind, 1.0, (Signal(reason, 1.0),), reason, {kind: 1.0})
+
+
+def classify(
+    conversation: Conversation,
+    tokens: int,
+    *,
+    wish: Wished = NOTHING,
+    is_side_task: bool = False,
+    kinds: tuple[Kind, ...] = (*CODE, *CHAT),
+) -> Verdict:
+    """`tokens`: of the whole conversation. `kinds`: those it may be, besides a side task and an image."""
+    if conversation.has_image:
+        return certain(Kind.VISION, "an image")
+    if is_side_task:
+        return certain(Kind.SIDE_TASK, "a chat UI's side task")
+    seen = features(conversation)
+    verdict = _weighed(seen, kinds)
+    if verdict.kind in CODE:
+        return _code(verdict, conversation, seen, tokens) if Kind.CODE_AGENTIC in kinds else verdict
+    return _chat(verdict, seen, wish, kinds)
+
+
+def _weighed(seen: Features, kinds: tuple[Kind, ...]) -> Verdict:
+    scores = {kind: score for kind, score in _MODEL.scores(seen).items() if kind in kinds}
+    odds = shares(scores)
+    kind, *others = sorted(odds, key=odds.__getitem__, reverse=True)
+    signals = _signals(seen, kind, others[0]) if others else ()
+    return Verdict(kind, odds[kind], signals, _reason(signals, kind), odds)
+
+
+def _signals(seen: Features, kind: Kind, next_best: Kind) -> tuple[Signal, ...]:
+    weights = _MODEL.contributions(seen, kind, next_best)
+    strongest = sorted(weights, key=lambda name: abs(weights[name]), reverse=True)[:MOST_SIGNALS]
+    return tuple(Signal(name, round(weights[name], 3)) for name in strongest)
+
+
+def _reason(signals: tuple[Signal, ...], kind: Kind) -> str:
+    """Names of signals only, never words of the request: it stands in a header."""
+    names = [signal.name for signal in signals if signal.weight > 0 and not signal.name.startswith(WORD)]
+    return ", ".join(names[:_IN_A_REASON]) or f"most like {kind}"
+
+
+def _code(verdict: Verdict, conversation: Conversation, seen: Features, tokens: int) -> Verdict:
+    if tokens > LONGEST_CODE_TOKENS:
+        return _decided(verdict, Kind.CODE_AGENTIC, f"over {LONGEST_CODE_TOKENS:,} tokens of code")
+    if conversation.fills_in:
+        return _decided(verdict, Kind.CODE_TRADITIONAL, "fills a gap in a text")
+    if AGENT_TOOLS_USED in seen:
+        return _decided(verdict, Kind.CODE_AGENTIC, AGENT_TOOLS_USED)
+    return verdict
+
+
+def _chat(verdict: Verdict, seen: Features, wish: Wished, kinds: tuple[Kind, ...]) -> Verdict:
+    """What is wished as far as the route has such a kind."""
+    thought, said = wish.thought, wish.said
+    if thought is None and THOUGHT_WISHED in seen:
+        thought, said = Thought.MOST, THOUGHT_WISHED
+    kind = _wished(verdict.kind, thought)
+    return verdict if kind is verdict.kind or kind not in kinds else _decided(verdict, kind, said)
+
+
+def _wished(kind: Kind, thought: Thought | None) -> Kind:
+    if thought is Thought.MOST:
+        return Kind.CHAT_REASONING
+    if thought is Thought.LITTLE:
+        return min(kind, Kind.CHAT_FAST, key=CHAT.index)
+    if thought is Thought.LEAST:
+        return CHAT[max(0, CHAT.index(kind) - 1)]
+    return kind
+
+
+def _decided(verdict: Verdict, kind: Kind, reason: str) -> Verdict:
+    """By a rule, within what the model made of it."""
+    family = CODE if kind in CODE else CHAT
+    confidence = sum(share for known, share in verdict.scores.items() if known in family)
+    signals = (Signal(reason, 1.0), *verdict.signals)[:MOST_SIGNALS]
+    return replace(verdict, kind=kind, confidence=confidence, signals=signals, reason=reason, scores={kind: confidence})

@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+"""Trains the router's linear model on the labelled requests that are not held out, and writes routing/data/weights.json.
+
+Multinomial logistic regression with an L2 penalty (scikit-learn). An example that may be of several kinds counts for each of
+them, for its best most. `--try` prints the accuracy of five-fold cross-validation over the training part for several
+penalties instead, and writes nothing.
+"""
+
+import argparse
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import orjson
+from sklearn.feature_extraction import DictVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
+
+from familyai.kinds import CHAT, CODE, Kind
+from routing.classify import LONGEST_CODE_TOKENS
+from routing.conversation import read
+from routing.estimate import text_tokens
+from routing.examples import Example, read_examples
+from routing.features import WORD, Features, features
+from routing.wished import NOTHING, wished
+
+TARGET = Path(__file__).resolve().parent.parent / "routing" / "data" / "weights.json"
+KINDS = (*CODE, *CHAT)
+BEST_SHARE = 0.7
+"""Of an example that is of several kinds, what counts for its best."""
+PENALTY_C = 3.0
+FEWEST_EXAMPLES = 3
+"""A word counts that stands in so many."""
+
+
+def training_part() -> list[Example]:
+    """What a rule decides is nothing to learn from."""
+    return [example for example in read_examples() if not example.held_out and _is_learned(example)]
+
+
+def _is_learned(example: Example) -> bool:
+    return example.kinds[0] in KINDS and not example.prefer and wished(example.body, None) == NOTHING
+
+
+def kinds_of(example: Example) -> list[Kind]:
+    """Of code that is too long for one kind, only that it is code is to be learnt."""
+    if example.kinds[0] in CODE and text_tokens(example.body) > LONGEST_CODE_TOKENS:
+        return list(CODE)
+    return [kind for kind in example.kinds if kind in KINDS]
+
+
+def rows(examples: list[Example]) -> tuple[list[int], list[int], list[float]]:
+    """Which example, which kind, and how much it counts."""
+    at, labels, weights = [], [], []
+    for index, example in enumerate(examples):
+        first, *others = kinds_of(example)
+        shares = [BEST_SHARE, *[(1 - BEST_SHARE) / len(others)] * len(others)] if others else [1.0]
+        for kind, share in zip((first, *others), shares, strict=True):
+            at.append(index)
+            labels.append(KINDS.index(kind))
+            weights.append(share)
+    return at, labels, weights
+
+
+def without_rare_words(found: list[Features]) -> list[Features]:
+    counts = Counter(name for one in found for name in one)
+    return [
+        {name: value for name, value in one.items() if not name.startswith(WORD) or counts[name] >= FEWEST_EXAMPLES}
+        for one in found
+    ]
+
+
+def fit(examples: list[Example], found: list[Features], penalty_c: float) -> tuple[DictVectorizer, LogisticRegression]:
+    at, labels, weights = rows(examples)
+    vectorizer = DictVectorizer()
+    matrix = vectorizer.fit_transform(without_rare_words(found))
+    return vectorizer, LogisticRegression(C=penalty_c, max_iter=3000).fit(matrix[at], labels, sample_weight=weights)
+
+
+def cross_validated(examples: list[Example], found: list[Features], penalty_c: float) -> float:
+    right = 0
+    best = [KINDS.index(kinds_of(example)[0]) for example in examples]
+    for train, test in StratifiedKFold(5, shuffle=True, random_state=0).split(found, best):
+        vectorizer, model = fit([examples[i] for i in train], [found[i] for i in train], penalty_c)
+        for i, label in zip(test, model.predict(vectorizer.transform([found[i] for i in test])), strict=True):
+            right += KINDS[label] in kinds_of(examples[i])
+    return right / len(examples)
+
+
+def document(vectorizer: DictVectorizer, model: LogisticRegression) -> dict[str, object]:
+    """Sorted, and rounded to what counts, so that small changes make small differences."""
+    columns = zip(vectorizer.feature_names_, np.round(model.coef_.T, 2).tolist(), strict=True)
+    weights = {name: values for name, values in sorted(columns) if any(abs(value) >= 0.02 for value in values)}
+    bias = [round(value, 2) for value in model.intercept_.tolist()]
+    return {"kinds": [KINDS[label] for label in model.classes_], "bias": bias, "weights": weights}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--try", dest="only_try", action="store_true", help="compare penalties, write nothing")
+    only_try = parser.parse_args().only_try
+    examples = training_part()
+    found = [features(read(example.body)) for example in examples]
+    if only_try:
+        for penalty_c in (0.3, 1.0, 3.0, 10.0, 30.0):
+            print(f"C = {penalty_c:4}: {cross_validated(examples, found, penalty_c):.1%} of {len(examples)}")
+        return
+    data = orjson.dumps(document(*fit(examples, found, PENALTY_C)))
+    TARGET.write_bytes(data.replace(b'],"', b'],\n"') + b"\n")
+    print(f"trained on {len(examples)} requests: {TARGET.name}, {len(data) // 1000} kB")
+
+
+if __name__ == "__main__":
+    main()
