@@ -218,6 +218,11 @@ class Profile(_Frozen):
     limits: Limits = Field(default_factory=Limits, description="Bounds on requests, bodies and waiting.")
     fairness: Fairness = Field(default_factory=Fairness, description="How a busy model is shared.")
     roles: Roles = Field(default_factory=Roles, description="What each role may use.")
+    learn: bool = Field(
+        False,
+        description="Keep requests whose model a member marks as wrong, so that `make eval-routing` can include them, "
+        "and for that every routed request for a day; nothing leaves the machine.",
+    )
     queues: dict[Name, Queue] = Field(description="Every queue name, with its model or who serves it.")
     kinds: dict[Kind, tuple[Name, ...]] = Field(
         default_factory=dict,

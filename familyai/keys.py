@@ -31,6 +31,10 @@
 | `familyai:users`                 | hash    | front (admin, trusted keys)    | never; removed with the member   |
 | `familyai:lane-owners`           | hash    | front (admin), `familyai member` | never; removed with the member |
 | `familyai:route:{member}:{talk}` | string  | front (router)                 | an hour after it was answered    |
+| `familyai:routed:{job}`          | string  | front (`learn`)                | a day after it was routed        |
+| `familyai:routed-jobs:{member}`  | zset    | front (`learn`)                | a day after its last write       |
+| `familyai:route-feedback:{job}`  | string  | front (feedback)               | never; removed with the member   |
+| `familyai:marked-jobs:{member}`  | zset    | front (feedback)               | never; removed with the member   |
 | `familyai:in-flight:{member}`    | hash    | front (enqueue), worker        | entries at a job's end; a day    |
 | `familyai:usage:{day}`           | hash    | worker                         | after `usage_days`               |
 | `LIMITS:{familyai/{window}/{who}}`, its `/-1` | string | front, worker (limits) | after twice the window |
@@ -110,6 +114,26 @@ def route(member: str, talk: str) -> str:
     return f"familyai:route:{member}:{talk}"
 
 
+def routed(job_id: str) -> str:
+    """What the router saw of a request whose model it chose, as JSON: for its member to mark that model as wrong."""
+    return f"familyai:routed:{job_id}"
+
+
+def routed_jobs(member: str) -> str:
+    """Those of a member's jobs: member = job id, score = Unix time of the choice."""
+    return f"familyai:routed-jobs:{member}"
+
+
+def route_feedback(job_id: str) -> str:
+    """The same of a job whose model its member marked as wrong."""
+    return f"familyai:route-feedback:{job_id}"
+
+
+def marked_jobs(member: str) -> str:
+    """Those of a member's jobs: member = job id, score = Unix time of the mark."""
+    return f"familyai:marked-jobs:{member}"
+
+
 def in_flight(member: str) -> str:
     """A member's jobs that have not ended, batch work left out where it says so: by id, `state width tokens at_s`."""
     return f"familyai:in-flight:{member}"
@@ -161,7 +185,13 @@ def transcription_events(transcription_id: str) -> str:
 
 def belongings(member: str) -> list[tuple[str, Callable[[str], str]]]:
     """The lists of what a member has, and for each what the record of one entry is called."""
-    return [(files(member), file), (batches(member), batch), (transcriptions(member), transcription)]
+    return [
+        (files(member), file),
+        (batches(member), batch),
+        (transcriptions(member), transcription),
+        (routed_jobs(member), routed),
+        (marked_jobs(member), route_feedback),
+    ]
 
 
 def record_of_blob(name: str) -> str | None:

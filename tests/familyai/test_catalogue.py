@@ -235,6 +235,11 @@ def test_what_is_resident_at_start_never_exceeds_the_peak(sizes: list[tuple[floa
     assert sum(model.memory_gb for model in made.resident.values()) <= peak_memory_gb(made) + 1e-5
 
 
+def test_nothing_is_kept_to_learn_from_unless_the_household_says_so() -> None:
+    assert not loaded().learn
+    assert loaded(learn=True).learn
+
+
 # The schema, and the page that people edit
 
 
