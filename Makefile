@@ -1,7 +1,8 @@
 # FamilyAI in two commands: `make up` and `make test`. Variables given to make reach the programs: `make up FAMILYAI_PORT=8090`.
 
 .DEFAULT_GOAL := help
-.PHONY: help up down setup setup-dev test test-fast check format lock bench bench-fair bench-speech
+.PHONY: help up down setup setup-dev test test-fast check format lock bench bench-fair bench-speech eval-routing \
+	train-routing
 
 BIN := .venv/bin
 ARGS :=
@@ -56,3 +57,9 @@ bench-fair: setup-dev ## Measure how fair the queue is, against FIFO and round r
 
 bench-speech: setup-dev ## Measure how fast the embedded Whisper hears
 	$(BIN)/python scripts/bench_speech.py $(ARGS)
+
+eval-routing: setup-dev ## Examine the router on requests it never saw, beside keywords and LiteLLM; ARGS="--errors"
+	$(BIN)/python scripts/eval_routing.py $(ARGS)
+
+train-routing: setup-dev ## Train the router anew on the labelled requests; ARGS="--try" only compares penalties
+	$(BIN)/python scripts/train_routing.py $(ARGS)
