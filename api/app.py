@@ -10,6 +10,7 @@ from api import (
     audio,
     auth,
     batches,
+    feedback,
     files,
     generate,
     handlers,
@@ -61,6 +62,7 @@ def create_app(settings: Settings, profile: Profile) -> FastAPI:
     auth.install(app, settings)
     app.add_middleware(Measured, metrics=front.metrics)
     handlers.install(app)
-    for module in (generate, audio, files, batches, transcriptions, models, route, jobs, queue, usage, admin, health):
+    chosen = (models, route, feedback)
+    for module in (generate, audio, files, batches, transcriptions, *chosen, jobs, queue, usage, admin, health):
         app.include_router(module.router)
     return app

@@ -28,6 +28,7 @@ from familyai.blobs import BlobStore
 from familyai.broker import connect
 from familyai.catalogue import Profile
 from familyai.errors import Unavailable
+from familyai.feedback import FeedbackStore
 from familyai.files import FileStore
 from familyai.jobs import JobStore
 from familyai.members import MemberStore
@@ -50,6 +51,7 @@ class Front:
     members: MemberStore
     files: FileStore
     batches: BatchStore
+    feedback: FeedbackStore
     blobs: BlobStore
     replies: ReplyHub
     withdrawals: Withdrawals
@@ -113,6 +115,7 @@ def build_front(settings: Settings, profile: Profile) -> Front:
         members=MemberStore(redis, profile),
         files=FileStore(redis),
         batches=BatchStore(redis, limits.retention_h * 3600),
+        feedback=FeedbackStore(redis),
         blobs=blobs,
         replies=replies,
         withdrawals=withdrawals,

@@ -11,6 +11,7 @@ from api.body import RawBody, parse
 from api.choose import Asked, Check, anything, choose
 from api.failures import dialect_of
 from api.front import CurrentFront
+from api.learn import seen
 from api.relay import Relay
 from api.schemas import (
     AnthropicEnvelope,
@@ -86,7 +87,8 @@ class Answering:
         job, decision = await choose(front, asked)
         is_stream = self._task is Task.GENERATE and body.get("stream") is True and not path.endswith("/count_tokens")
         queue, dialect = decision.target.queue, dialect_of(job.path)
-        return Relay(front, member, job, Answer(job, queue, dialect, route=decision.header, is_stream=is_stream))
+        answer = Answer(job, queue, dialect, route=decision.header, is_stream=is_stream)
+        return Relay(front, member, job, answer, await seen(front, asked, job, decision))
 
 
 Generated = Annotated[Relay, Depends(Answering(Task.GENERATE))]

@@ -14,8 +14,9 @@ from api.failures import dialect_of, envelope
 from familyai.errors import BadRequest, NotFound, RequestError
 from routing.resolve import SHOWN
 
-_NOT_AGAIN = frozenset({"deadline", "queue_timeout"})
-"""Their client has waited as long as it wished: OpenAI's clients, told so, do not try again by themselves."""
+_NOT_AGAIN = frozenset({"deadline", "queue_timeout", "route_named"})
+"""Their client has waited as long as it wished, or will hear the same again: OpenAI's clients, told so, do not try
+again by themselves."""
 
 log = logging.getLogger(__name__)
 

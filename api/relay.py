@@ -13,10 +13,12 @@ from starlette.types import Receive, Scope, Send
 from api.answer import Answer
 from api.comments import AT_MOST_EVERY_S, OPEN_AFTER_S, STARTED, Comments
 from api.front import Front
+from api.learn import remember
 from api.line import FRESH_S
 from api.replies import Reply
 from api.submit import submit, under_way
 from familyai.errors import FamilyAIError, RequestError, Unavailable
+from familyai.feedback import Routed
 from familyai.job import Job
 from familyai.line import Place
 from familyai.members import Member
@@ -34,12 +36,14 @@ class ClientLeft(FamilyAIError):
 class Relay(Response):
     """Raises RequestError as long as nothing was sent; later failures are in the answer, or cut it (AnswerBroken)."""
 
-    def __init__(self, front: Front, member: Member, job: Job, answer: Answer) -> None:
+    def __init__(self, front: Front, member: Member, job: Job, answer: Answer, routed: Routed | None = None) -> None:
+        """`routed`: what is to be kept of the request once it is let in."""
         self.background = None
         self._front = front
         self._member = member
         self._job = job
         self._answer = answer
+        self._routed = routed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with under_way(self._front, self._job) as reply:
@@ -47,12 +51,18 @@ class Relay(Response):
             try:
                 await submit(self._front, self._job, self._member)
                 self._job = msgspec.structs.replace(self._job, body=b"")  # it waits elsewhere now
+                await self._remember()
                 await self._wait(reply, send)
                 await self._relay(reply, send)
             except ClientLeft:
                 log.info("the client left", extra={"action": "client.left", "job": self._job.id})
             finally:
                 leaving.cancel()
+
+    async def _remember(self) -> None:
+        if self._routed is not None:
+            await remember(self._front, self._routed)
+            self._routed = None  # nor does this wait with its reply
 
     async def _wait(self, reply: Reply, send: Send) -> None:
         """Until there is an answer to relay, or no place in the line to tell of. Who does not wait long sees nothing

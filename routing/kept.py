@@ -34,11 +34,7 @@ _SOURCE = {"type": "base64", "media_type": "image/png", "data": PIXEL_DATA}
 _SOURCES = ("base64", "url", "file")
 _DATA_URL = "data:"
 _MOST_TOOLS, _LONGEST_NAME = 200, 64
-_CUTS = (
-    *((longest, None) for longest in (32_000, 16_000, 8_000, 4_000, 2_000, 1_000, 500)),
-    (1_000, 40),
-    (500, 20),
-)
+_CUTS = ((32_000, None), (16_000, None), (8_000, None), (4_000, 400), (2_000, 200), (1_000, 60), (500, 20))
 """Characters of each text, and turns after the first two, that are left; tried in this order."""
 
 

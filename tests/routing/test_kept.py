@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from familyai.catalogue import Prefer, Route
@@ -139,6 +139,7 @@ anything = st.recursive(
 names = st.sampled_from(["messages", "input", "prompt", "system", "tools", "reasoning", "stream", "source"])
 
 
+@settings(deadline=None)
 @given(st.dictionaries(names, anything))
 def test_whatever_comes_is_taken(body: dict[str, Any]) -> None:
     made = sure(body)
