@@ -13,6 +13,7 @@ from familyai.errors import FamilyAIError
 
 if TYPE_CHECKING:
     from familyai.allowance import Role
+    from familyai.kinds import Kind
 
 
 class Command(TyperCommand):
@@ -248,6 +249,71 @@ def queue(
     from familyai.cli import queue as command
 
     raise typer.Exit(command.show(watch))
+
+
+@app.command(cls=Command)
+def route(
+    text: Annotated[
+        str | None, typer.Argument(help="What would be asked; - for what comes in through a pipe.", show_default=False)
+    ] = None,
+    system: Annotated[
+        str | None, typer.Option(help="Instructions that stand before the conversation.", metavar="TEXT")
+    ] = None,
+    files: Annotated[
+        list[Path] | None, typer.Option("--file", help="Pasted behind the words, as code.", metavar="FILE")
+    ] = None,
+    images: Annotated[list[Path] | None, typer.Option("--image", help="Shown with it.", metavar="FILE")] = None,
+    prefer: Annotated[str | None, typer.Option(help="What counts more: speed or quality.", metavar="WHAT")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="The name that would be asked for (default: auto).", metavar="NAME")
+    ] = None,
+    as_json: Annotated[bool, Flag("--json", help="For programs.")] = False,
+    wrong: Annotated[
+        str | None, typer.Option(help="Say that the model chosen for this answer of yours was wrong.", metavar="JOB")
+    ] = None,
+    kind: Annotated[
+        str | None, typer.Option(help="With --wrong: what it really was, such as chat-reasoning.", metavar="KIND")
+    ] = None,
+    export: Annotated[
+        Path | None,
+        typer.Option(help="Write what was marked so far into a file for make eval-routing.", metavar="FILE"),
+    ] = None,
+) -> None:
+    """Show which model a question would get, and why; nothing is asked.
+
+    An answer's header X-FamilyAI-Job-Id names its JOB. Marks need `learn` in
+    queues.yaml; they stay on this machine. An admin exports everybody's.
+    """
+    asked = bool(text or system or files or images or prefer or model or as_json)
+    _one_of(asked, wrong is not None, export is not None, kind is not None)
+    from familyai.cli import route as command
+
+    if wrong is not None:
+        raise typer.Exit(command.mark(wrong, _kind(kind)))
+    if export is not None:
+        raise typer.Exit(command.export(export))
+    if prefer not in (None, "speed", "quality"):
+        raise typer.BadParameter(f"'{prefer}' is not one of speed, quality", param_hint="--prefer")
+    question = command.Question(text, system, tuple(files or ()), tuple(images or ()), prefer, model or "auto")
+    raise typer.Exit(command.explain(question, as_json))
+
+
+def _one_of(asks: bool, marks: bool, exports: bool, says_kind: bool) -> None:
+    """Says which words of the command do not go together."""
+    if asks + marks + exports > 1:
+        raise typer.BadParameter("ask about a question, or --wrong, or --export: one at a time")
+    if says_kind and not marks:
+        raise typer.BadParameter("it belongs to --wrong JOB", param_hint="--kind")
+    if not (asks or marks or exports):
+        raise typer.BadParameter("give what would be asked, or --wrong JOB, or --export FILE")
+
+
+def _kind(text: str | None) -> "Kind | None":
+    from familyai.kinds import Kind
+
+    if text is not None and text not in list(Kind):
+        raise typer.BadParameter(f"'{text}' is not one of {', '.join(Kind)}", param_hint="--kind")
+    return None if text is None else Kind(text)
 
 
 @app.command(cls=Command)

@@ -1,4 +1,4 @@
-"""A front for the speech commands, which know it and its key from the environment."""
+"""A front for the commands, which know it and its key from the environment."""
 
 import threading
 from collections.abc import Iterator

@@ -1,9 +1,10 @@
-"""A front that the speech commands talk to: it keeps files and one transcription job, and breaks off when told to."""
+"""A front that commands talk to: it keeps files and one transcription job, and breaks off when told to."""
 
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 from python_multipart import parse_form
@@ -30,6 +31,10 @@ class FakeApi:
         self.usage: list[Usage] = []
         self.queues: list[dict[str, Any]] = []
         self.speech: list[dict[str, Any]] = []
+        self.routed: list[tuple[dict[str, Any], str | None]] = []
+        self.decision: dict[str, Any] = {}
+        self.told: list[tuple[str, dict[str, Any]]] = []
+        self.marks: list[list[dict[str, Any]]] = []
         self.sound: tuple[int, bytes] = (200, b"ID3sound")
         self.reached = threading.Event()
         self.release = threading.Event()
@@ -84,6 +89,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._say(200, plain[self.path])
         elif self.path.startswith("/v1/usage?"):
             self._say(200, {"data": msgspec.to_builtins(self.api.usage)})
+        elif self.path.startswith("/v1/route/feedback?"):
+            self._say(200, self._marks(parse_qs(urlsplit(self.path).query).get("after", [""])[0]))
         elif self.path == JOB:
             self._say(200, self.api.seen())
         elif self.path == f"{JOB}/events":
@@ -106,6 +113,12 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/v1/audio/speech":
             self.api.speech.append(body)
             self._speak(*self.api.sound)
+        elif self.path == "/v1/route":
+            self.api.routed.append((body, self.headers["x-familyai-prefer"]))
+            self._say(200, self.api.decision)
+        elif self.path.endswith("/feedback"):
+            self.api.told.append((self.path, body))
+            self._say(200, {"chosen": "chat-fast", "kind": body.get("kind")})
         elif self.path.endswith("/cancel"):
             self._say(200, {"id": "transcription-1", "status": "cancelled", "files": []})
         elif "job" in self.api.refused:
@@ -150,6 +163,13 @@ class _Handler(BaseHTTPRequestHandler):
         file_id = f"file-{len(self.api.files)}"
         self.api.files[file_id] = (name, data)
         self._say(200, {"id": file_id})
+
+    def _marks(self, after: str) -> dict[str, Any]:
+        """The page after the one that ends with this id."""
+        pages = self.api.marks or [[]]
+        at = next((number for number, page in enumerate(pages, 1) if page and page[-1]["id"] == after), 0)
+        last = pages[at][-1]["id"] if pages[at] else None
+        return {"data": pages[at], "last_id": last, "has_more": at + 1 < len(pages)}
 
     def _tell(self) -> None:
         self.api.last_ids.append(self.headers["last-event-id"])

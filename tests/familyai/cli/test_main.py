@@ -26,6 +26,7 @@ COMMANDS = [
     "transcribe",
     "speak",
     "queue",
+    "route",
     "usage",
     "member",
     "member add",
