@@ -1,5 +1,5 @@
-"""A linear model over named signals, served from plain numbers: softmax of sums of weights times values. Pure, but for one
-file read at import, which `scripts/train_routing.py` writes."""
+"""A linear model over named signals, served from plain numbers: softmax of sums of weights times values. Pure, but for
+one file read at import, which `scripts/train_routing.py` writes."""
 
 import math
 from dataclasses import dataclass
@@ -16,26 +16,26 @@ Scores = dict[Kind, float]
 
 @dataclass(frozen=True)
 class LinearModel:
-    """`weights`: of each signal for each of the kinds, in their order."""
+    """`weights`: of each signal for each of the kinds, in their order; like `bias`, in hundredths."""
 
     kinds: tuple[Kind, ...]
-    bias: tuple[float, ...]
-    weights: dict[str, tuple[float, ...]]
+    bias: tuple[int, ...]
+    weights: dict[str, tuple[int, ...]]
 
     def scores(self, features: Features) -> Scores:
         """Log-odds up to a constant. Signals that training never saw say nothing."""
-        sums = list(self.bias)
+        sums = [float(hundredths) for hundredths in self.bias]
         for name, value in features.items():
             if (weights := self.weights.get(name)) is not None:
                 for at, weight in enumerate(weights):
                     sums[at] += weight * value
-        return dict(zip(self.kinds, sums, strict=True))
+        return {kind: hundredths / 100 for kind, hundredths in zip(self.kinds, sums, strict=True)}
 
     def contributions(self, features: Features, kind: Kind, against: Kind) -> dict[str, float]:
         """How much each signal spoke for one kind against another, in log-odds."""
         one, other = self.kinds.index(kind), self.kinds.index(against)
         known = {name: weights for name in features if (weights := self.weights.get(name)) is not None}
-        return {name: features[name] * (weights[one] - weights[other]) for name, weights in known.items()}
+        return {name: features[name] * (weights[one] - weights[other]) / 100 for name, weights in known.items()}
 
 
 def shares(scores: Scores) -> Scores:

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Trains the router's linear model on the labelled requests that are not held out, and writes routing/data/weights.json.
+"""Trains the router's linear model on the labelled requests that are not held out; writes routing/data/weights.json.
 
-Multinomial logistic regression with an L2 penalty (scikit-learn). An example that may be of several kinds counts for each of
-them, for its best most. `--try` prints the accuracy of five-fold cross-validation over the training part for several
+Multinomial logistic regression with an L2 penalty (scikit-learn). An example that may be of several kinds counts for
+each of them, for its best most. `--try` prints the accuracy of five-fold cross-validation over the training part for several
 penalties instead, and writes nothing.
 """
 
@@ -28,9 +28,10 @@ TARGET = Path(__file__).resolve().parent.parent / "routing" / "data" / "weights.
 KINDS = (*CODE, *CHAT)
 BEST_SHARE = 0.7
 """Of an example that is of several kinds, what counts for its best."""
-PENALTY_C = 3.0
-FEWEST_EXAMPLES = 3
-"""A word counts that stands in so many."""
+PENALTY_C = 1.0
+FEWEST_EXAMPLES = 4
+"""A piece of the wording counts that stands in so many."""
+LEAST_WEIGHT = 8
 
 
 def training_part() -> list[Example]:
@@ -88,10 +89,11 @@ def cross_validated(examples: list[Example], found: list[Features], penalty_c: f
 
 
 def document(vectorizer: DictVectorizer, model: LogisticRegression) -> dict[str, object]:
-    """Sorted, and rounded to what counts, so that small changes make small differences."""
-    columns = zip(vectorizer.feature_names_, np.round(model.coef_.T, 2).tolist(), strict=True)
-    weights = {name: values for name, values in sorted(columns) if any(abs(value) >= 0.02 for value in values)}
-    bias = [round(value, 2) for value in model.intercept_.tolist()]
+    """In hundredths, sorted, without what hardly counts, so that the file stays small and so do its changes."""
+    hundredths = np.round(100 * model.coef_.T).astype(int).tolist()
+    columns = zip(vectorizer.feature_names_, hundredths, strict=True)
+    weights = {name: values for name, values in sorted(columns) if max(map(abs, values)) >= LEAST_WEIGHT}
+    bias = [round(100 * value) for value in model.intercept_.tolist()]
     return {"kinds": [KINDS[label] for label in model.classes_], "bias": bias, "weights": weights}
 
 

@@ -1,0 +1,87 @@
+"""What people say, by what they mean with it: concepts, and the words that stand for each in each language. Pure, but for
+files read at import: `data/lexicon/{language}.yaml`, and `common.yaml` for what is said alike everywhere.
+
+An entry is a word, the beginning of words (`refactor*`), a phrase of two or three words, or up to five Chinese
+characters. Which language a text is in is told by its function words; only that language's entries count, since
+`rat` or `brief` means something else next door.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from importlib.resources import files
+
+import yaml
+
+from routing.words import HAN, phrases, runs
+
+FUNCTION_WORDS = "function words"
+CHINESE, ENGLISH, COMMON = "zh", "en", "common"
+_LONGEST_RUN = 5
+_SHORTEST_PREFIX = 4
+_TELLING = 60
+"""So many words of a text tell its language."""
+_MUCH_CHINESE = 0.08
+"""Of a text's characters: with so much it is Chinese, however many English words stand in it."""
+
+
+class Lexicon:
+    """Of one language."""
+
+    def __init__(self, entries: Iterable[tuple[str, str]]) -> None:
+        """`entries`: concepts, each with what stands for it, parted by commas."""
+        self.function_words: frozenset[str] = frozenset()
+        self._exact: dict[str, list[str]] = {}
+        self._prefixes: dict[str, list[tuple[str, str]]] = {}
+        for concept, text in entries:
+            said = {entry.strip() for entry in text.split(",")}
+            if concept == FUNCTION_WORDS:
+                self.function_words = frozenset(said)
+            for entry in said if concept != FUNCTION_WORDS else ():
+                self._add(entry, concept)
+
+    def concepts(self, text: str, words: list[str]) -> Counter[str]:
+        """How often each is meant in a plain text, whose words these are."""
+        exact, prefixes, found = self._exact, self._prefixes, Counter[str]()
+        for candidate in (*words, *phrases(words), *runs(text, _LONGEST_RUN)):
+            if candidate in exact:
+                found.update(exact[candidate])
+        for word in words:
+            if (known := prefixes.get(word[:_SHORTEST_PREFIX])) is not None:
+                found.update({concept for prefix, concept in known if word.startswith(prefix)})
+        return found
+
+    def knows(self, word: str) -> int:
+        """How much a word speaks for this language."""
+        return (word in self.function_words) + (word in self._exact)
+
+    def _add(self, entry: str, concept: str) -> None:
+        if entry.endswith("*"):
+            self._prefixes.setdefault(entry[:_SHORTEST_PREFIX], []).append((entry[:-1], concept))
+        else:
+            self._exact.setdefault(entry, []).append(concept)
+
+
+class Lexica:
+    """Of all languages, by code."""
+
+    def __init__(self, lexica: dict[str, Lexicon]) -> None:
+        self._lexica = lexica
+
+    def language(self, text: str, words: list[str]) -> str:
+        """Of a plain text, whose words these are; English, when nothing tells."""
+        if sum(map(len, HAN.findall(text))) > _MUCH_CHINESE * len(text):
+            return CHINESE
+        known = {code: sum(map(lexicon.knows, words[:_TELLING])) for code, lexicon in self._lexica.items()}
+        return max(known, key=lambda code: (known[code], code == ENGLISH))
+
+    def concepts(self, text: str, words: list[str]) -> Counter[str]:
+        """How often each is meant in a plain text, whose words these are."""
+        return self._lexica[self.language(text, words)].concepts(text, words)
+
+
+def load() -> Lexica:
+    """Those that come with the package."""
+    folder = files("routing").joinpath("data/lexicon")
+    entries = {file.name[: -len(".yaml")]: yaml.safe_load(file.read_text("utf-8")) for file in folder.iterdir()}
+    common = list(entries.pop(COMMON).items())
+    return Lexica({code: Lexicon([*common, *own.items()]) for code, own in entries.items()})

@@ -1,0 +1,86 @@
+"""The looks of a text: code, errors, names of files, formulas and sums, by simple signs. Pure."""
+
+import re
+
+_FENCE = re.compile(r"^\s*(?:```|~~~)", re.MULTILINE)
+_KEYWORDS = (
+    "def|class|import|from|const|let|var|function|fn|func|public|private|protected|static|return|if|elif|else|for|while|switch|"
+    "case|try|catch|except|package|using|namespace|struct|enum|impl|pub|async|await|export|interface|type|SELECT|INSERT|"
+    "UPDATE|DELETE|CREATE|ALTER|FROM|WHERE|#include|#define|@\\w+|sudo|docker|git|pip|npm|RUN|COPY"
+)
+_CODE_LINE = re.compile(
+    rf"^[ \t]*(?:(?:{_KEYWORDS})\b[^\n]*[(){{}}\[\];:=<>'\"/.]"  # begins as code does, and has a sign of it
+    r"|[^\n]*[{};]"  # ends as code does
+    r"|[ \t]*(?:return\b[^\n]*|[\w.]+\([^\n]*\))"  # gives back, or calls
+    r"|[ \t]*</?\w+[^\n]*>"  # a tag
+    r"|[ \t]*[\w.\]\[]+ ?(?:=|:=|\+=|->|=>) ?[^\n]+"  # sets something
+    r"|[ \t]*(?://|/\*|\*/|#!)[^\n]*"  # a comment
+    r"|\$ [^\n]+"  # a command
+    r"|[+-]{1,3} ?[\w@(][^\n]*[({;:=][^\n]*)$",  # a difference
+    re.MULTILINE,
+)
+_TRACES = (
+    "Traceback (",
+    "Error:",
+    "Exception",
+    "error:",
+    "error[",
+    "Error\n",
+    "\n    at ",
+    "npm ERR!",
+    "panicked at",
+    "Segmentation fault",
+    "undefined reference",
+    '", line ',
+    "exit code",
+    "exit status",
+)
+_ENDINGS = frozenset(
+    "py pyi js jsx ts tsx mjs vue svelte go rs java kt swift c cc cpp h hpp cs php rb ex lua css scss html htm yaml yml json toml ini "  # noqa: SIM905
+    "sql sh ps1 tf md ipynb gradle xml proto graphql ino dart r env lock cfg csv vb pl".split()
+)
+_AROUND = "`'\"()[]{}<>,;:!?*."
+_IDENTIFIER = re.compile(
+    r"[a-z][a-z0-9]*_[a-z0-9_]+|[a-z]+[A-Z]\w*|[A-Z]\w*[a-z][A-Z]\w*|[\w.]+\(.*|--?[a-z][a-z-]+.*|\w+\.\w+\.\w+.*"
+)
+_INLINE = re.compile(r"`[^`\n]{1,80}`")
+_TOOL_NAMES = re.compile(  # words of plain speech, but for their capitals
+    r"(?<![.!?] )(?<!^)\b(?:Go|Rust|Swift|Dart|Ruby|Java|Python|Node|React|Vue|Angular|Express|Flask|Spring|Unity|Godot|Hugo|Pages|"
+    r"Sheets|Access|Word|Excel|Scratch|Blender|Julia|Crystal|Elm|Nim|Zig|Bash|Git|Make|Rails|Django|Laravel|Flutter|Kotlin|Scala|"
+    r"Perl|Lua|Haskell|Notion|Zapier|Tasker|Shortcuts|Terraform|Ansible|Puppet|Chef|Salt|Helm|Prisma|Drizzle|Vite|Astro|Svelte)\b"
+    r"|\bR\b(?= (?:I|how|want|with|code|script|data|plot))|\b[iI]n (?:C|R|Go|D|J)\b"
+)
+_MATHS = re.compile(r"[xyn] ?[=<>+*/^-] ?\d|\d[xyn]\b|[fg]\([xn]\)|[∫∑√≤≥$^²³]")
+_SUM = re.compile(r"\d ?[+*/x×÷%−-] ?\d|\d ?%")
+_NUMBER = re.compile(r"\d+")
+_URL = re.compile(r"https?://|www\.")
+
+
+def shape(text: str) -> dict[str, float]:
+    """How often each sign occurs; what is there or not counts as three times."""
+    lines = text.count("\n") + 1
+    code_lines = len(_CODE_LINE.findall(text))
+    tokens = [token.strip(_AROUND) for token in text.split()]
+    files = {token for token in tokens if _is_path(token)}
+    return {
+        "a code block": 3.0 * bool(_FENCE.search(text)),
+        "lines of code": code_lines if code_lines > 1 else code_lines / 2,
+        "mostly code": 3.0 * (code_lines / lines > 0.5 and code_lines > 2),
+        "an error or a stack trace": sum(text.count(trace) for trace in _TRACES),
+        "names of files": len(files),
+        "several files": max(0, len(files) - 1),
+        "identifiers": sum(1 for token in tokens if _IDENTIFIER.fullmatch(token)),
+        "quoted code": len(_INLINE.findall(text)),
+        "a tool by its name": len(_TOOL_NAMES.findall(text)),
+        "formulas": len(_MATHS.findall(text)),
+        "sums": len(_SUM.findall(text)),
+        "numbers": len(_NUMBER.findall(text)) / 2,
+        "an address": 3.0 * bool(_URL.search(text)),
+        "asks": 3.0 * ("?" in text or "？" in text),
+    }
+
+
+def _is_path(token: str) -> bool:
+    name, dot, ending = token.rpartition(".")
+    has_ending = bool(dot and name) and ending.lower() in _ENDINGS
+    return has_ending or (token.count("/") > 1 and "/" in token[:-1] and "//" not in token)
