@@ -5,6 +5,7 @@ All of it is one run on one machine. Nothing is sent anywhere; LiteLLM is instal
 """
 
 import sys
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -61,17 +62,17 @@ def main(
         ),
     ] = False,
 ) -> None:
-    """How often the router is right: by kind, language and trap, beside two simpler routers; how sure, how fast.
+    """How often the router is right, beside two simpler routers; how sure it is, how fast, and where it errs.
 
-    Tables by kind, language and trap, the confusion matrix, calibration, --errors and --check look at all that is held
-    out: the hash's fifth and the blind file. --part chooses another.
+    The closer tables, --errors and --check look at all that is held out; --part chooses another.
     """
     if part is Part.HOUSEHOLD and household is None:
         raise typer.BadParameter("give --household FILE too", param_hint="--part")
     results = examine(_graded(household, load_profile(ROOT / "queues.yaml", PROFILE)), _parts(part), quick=quick)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_IN_FILES)
     if json:
-        print(orjson.dumps(report.as_json(results), option=orjson.OPT_INDENT_2).decode())
+        figures = report.as_json(results) | {"profile": PROFILE, "machine": asdict(this_machine())}
+        print(orjson.dumps(figures, option=orjson.OPT_INDENT_2).decode())
     else:
         _show(results, console, errors=errors)
     is_passed = report.show_targets(results, progress if json else console)

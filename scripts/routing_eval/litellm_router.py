@@ -41,7 +41,7 @@ def install(folder: Path, say: Callable[[str], None]) -> tuple[Path, str]:
     python, stamp = folder / "bin" / "python", folder / "installed"
     if stamp.exists():
         return python, stamp.read_text(encoding="utf-8")
-    say(f"installing LiteLLM into {folder}, once: about a minute and 350 MB")
+    say("installing LiteLLM, once: about a minute, 350 MB")
     venv.create(folder, with_pip=True, clear=True)
     with (folder / "pip.log").open("wb") as log:
         version = next((version for version in VERSIONS if _pip(python, version, log) == 0), None)

@@ -3,11 +3,13 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from familyai.kinds import CHAT, CODE, Kind
 from routing.examples import BLIND, Example
@@ -62,9 +64,12 @@ def show(results: Results, console: Console) -> None:
 
 def show_errors(results: Results, console: Console) -> None:
     made = _table("Wrong decisions", "id", "label", "chosen", "sure", "asked last")
+    for column in made.columns:
+        column.justify = "left"
     for one in results.wrong:
         label = " | ".join(one.example.kinds)
-        made.add_row(one.example.id, label, one.chosen, f"{one.confidence:.2f}", one.text[:ERROR_CHARACTERS])
+        asked = Text(one.text[:ERROR_CHARACTERS])
+        made.add_row(one.example.id, label, one.chosen, f"{one.confidence:.2f}", asked)
     console.print(made)
 
 
@@ -130,9 +135,21 @@ def _numbers(graded: list[Graded]) -> Table:
 def _groups(graded: list[Graded]) -> Iterator[tuple[str, Callable[[Graded], bool]]]:
     yield "all", lambda _: True
     for kind in exam.by_kind(graded):
-        yield kind, lambda one, kind=kind: one.best == kind
+        yield kind, partial(_is_of_kind, kind)
     for language in exam.by_language(graded):
-        yield language, lambda one, language=language: one.example.language == language
+        yield language, partial(_is_in, language)
+
+
+def _is_of_kind(kind: str, one: Graded) -> bool:
+    return one.best == kind
+
+
+def _is_in(language: str, one: Graded) -> bool:
+    return one.example.language == language
+
+
+def _is_of_part(part: str, one: Graded) -> bool:
+    return one.part == part
 
 
 def _accuracy(results: Results) -> Table:
@@ -151,7 +168,7 @@ def _columns(graded: list[Graded]) -> Iterator[tuple[str, bool, Callable[[Graded
     """What each is called, whether it is the chat ladder, and what belongs to it."""
     for part in PARTS[1:]:
         if any(one.part == part for one in graded):
-            yield part, False, lambda one, part=part: one.part == part
+            yield part, False, partial(_is_of_part, part)
     yield BOTH, False, lambda one: one.part in EXAMINED
     yield "chat ladder", True, lambda one: one.part in EXAMINED and one.best in CHAT
 
