@@ -6,11 +6,12 @@
 4. Chat: what the request wishes by name goes before what the model made of its words.
 """
 
+from collections import defaultdict
 from dataclasses import dataclass, replace
 
 from familyai.kinds import CHAT, CODE, Kind
 from routing.conversation import Conversation
-from routing.features import AGENT_TOOLS_USED, THOUGHT_WISHED, WORD, Features, features
+from routing.features import AGENT_TOOLS_USED, MOSTLY, THOUGHT_WISHED, WORD, Features, features
 from routing.linear import Scores, load, shares
 from routing.wished import NOTHING, Thought, Wished
 
@@ -18,6 +19,8 @@ LONGEST_CODE_TOKENS = 8_000
 """What is longer needs a model for repositories."""
 MOST_SIGNALS = 8
 _IN_A_REASON = 3
+_WORDING = "its wording"
+_SAYS_LITTLE = frozenset({_WORDING, "its length", "its sentences"})
 
 
 _MODEL = load()
@@ -75,14 +78,16 @@ def _weighed(seen: Features, kinds: tuple[Kind, ...]) -> Verdict:
 
 
 def _signals(seen: Features, kind: Kind, next_best: Kind) -> tuple[Signal, ...]:
-    weights = _MODEL.contributions(seen, kind, next_best)
+    weights: defaultdict[str, float] = defaultdict(float)
+    for name, weight in _MODEL.contributions(seen, kind, next_best).items():
+        weights[_WORDING if name.startswith(WORD) else name.removeprefix(MOSTLY)] += weight
     strongest = sorted(weights, key=lambda name: abs(weights[name]), reverse=True)[:MOST_SIGNALS]
     return tuple(Signal(name, round(weights[name], 3)) for name in strongest)
 
 
 def _reason(signals: tuple[Signal, ...], kind: Kind) -> str:
     """Names of signals only, never words of the request: it stands in a header."""
-    names = [signal.name for signal in signals if signal.weight > 0 and not signal.name.startswith(WORD)]
+    names = [signal.name for signal in signals if signal.weight > 0 and signal.name not in _SAYS_LITTLE]
     return ", ".join(names[:_IN_A_REASON]) or f"most like {kind}"
 
 

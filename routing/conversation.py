@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-_TEXTS = frozenset({"text", "input_text", "output_text"})
-_IMAGES = frozenset({"image_url", "image", "input_image", "image_embeds", "image_pil"})
-_CALLS = frozenset({"tool_use", "function_call"})
-_INSTRUCTIONS = frozenset({"system", "developer"})
+# compared, not looked up: a client may send what cannot be hashed
+_TEXTS = ("text", "input_text", "output_text")
+_IMAGES = ("image_url", "image", "input_image", "image_embeds", "image_pil")
+_CALLS = ("tool_use", "function_call")
+_INSTRUCTIONS = ("system", "developer")
 
 
 @dataclass(frozen=True)

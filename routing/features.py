@@ -18,6 +18,8 @@ Features = dict[str, float]
 
 WORD = "word: "
 """Before what is no signal by name, but a piece of the wording that training saw."""
+MOSTLY = "mostly "
+"""Before a concept, for how much of the text is about it."""
 AGENT_TOOLS_USED = "used tools of a coding agent"
 THOUGHT_WISHED = "wishes for thought"
 
@@ -105,7 +107,7 @@ def _concepts(prose: str, words: list[str]) -> Features:
     """How often each is meant, and how much of the text is about it."""
     counts = _LEXICA.concepts(prose, words)
     length = max(_FEW_WORDS, _length(prose, words))
-    mostly = {f"mostly {name}": min(1.0, _FEW_WORDS * count / length) for name, count in counts.items()}
+    mostly = {MOSTLY + name: min(1.0, _FEW_WORDS * count / length) for name, count in counts.items()}
     return {name: _strength(count) for name, count in counts.items()} | mostly
 
 
@@ -113,8 +115,8 @@ def _sizes(prose: str, words: list[str]) -> Features:
     count = _length(prose, words)
     sizes = {"very short": count <= 4, "short": 4 < count <= 12, "long": 45 < count <= 150, "very long": count > 150}
     return {name: 1.0 for name, is_it in sizes.items() if is_it} | {
-        "words": min(1.0, math.log1p(count) / 6),
-        "sentences": min(1.0, len(_SENTENCE.findall(prose)) / 8),
+        "its length": min(1.0, math.log1p(count) / 6),
+        "its sentences": min(1.0, len(_SENTENCE.findall(prose)) / 8),
     }
 
 
