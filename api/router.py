@@ -49,6 +49,10 @@ class Router:
             self._seen_at_s = self._clock()
         return self._alive
 
+    def forget(self) -> None:
+        """Looks anew when it is asked next."""
+        self._seen_at_s = float("-inf")
+
     async def moment(self, member: str, conversation: Conversation) -> Moment:
         """As it is for this member's conversation."""
         return Moment(alive=await self.alive(), last=await self._last(member, conversation.asked_before))
