@@ -1,60 +1,122 @@
-"""Which requests a chat UI makes on its own: a chat's title, its tags, follow-up questions, search queries. Pure.
+"""Which requests a chat UI makes on its own: titles, tags, follow-up questions, search queries, summaries. Pure, but
+for files read at import.
 
-Two shapes are known. Open WebUI's prompts all begin with `### Task:` and are not streamed, or quote the chat. Other UIs
-say, in their instructions or in the last message, what they want (a title, a query, an emoji), of what (this
-conversation), and that nothing else may come.
+Open WebUI's prompts are known by their heading. All others are told by signs in the instructions and in the last
+message (by-products of a chat, the chat itself, that nothing else may come, a transcript), which a logistic regression
+weighs; `scripts/train_routing.py` trains it.
 """
 
+import math
 import re
+from importlib.resources import files
 from typing import Any
 
+import orjson
+import yaml
+
 from routing.conversation import Conversation
+from routing.words import plain, words_of
 
 MARK = "### Task:"
 _QUOTES = ("<chat_history>", "<text>", "<type>")
 _WITH_CONTEXT = "<context>"
 """Open WebUI gives a person's question with documents the same heading."""
-_READ = 600, 200
-"""Characters of the beginning and the end of a text that may say what is wanted."""
+_READ = 900, 500
+"""Characters of the beginning and the end of a text in which signs are looked for."""
+_BEGINS = 220
+_FULL = 3.0
+_FEW_TOKENS = 400
+_SURE = 0.5
 
-_WHAT = re.compile(
-    r"\b(?:title|topic|tags?|search quer(?:y|ies)|standalone quer(?:y|ies)|standalone search|follow-?up questions|emoji|titre|intitul[ée]|"
-    r"requête|t[ií]tulo|consulta|titel|überschrift|suchanfrage)\b|标题|標題|表情|搜索词|查询词|标签",
-    re.IGNORECASE,
+_TAG = re.compile(
+    r"<\w*(?:history|histories|conversation|chat|session|context|text|draft|query|exchange|messages|profile|question)\b[^>]*>"
 )
-_OF = re.compile(
-    r"\b(?:conversation|exchange|chat(?: history)?|dialogue|the message|this message|speaker|last message|conversación|gespräch|"
-    r"unterhaltung|chatverlauf|échange|discussion|la personne qui parle)\b|对话|對話|聊天|会话|會話",
-    re.IGNORECASE,
+_USER = re.compile(
+    r"^\W*(?:user|human|usuari[oa]|nutzer|benutzer|mensch|utilisateur|you|用户)\W{0,3}[:：]", re.I | re.M
 )
-_ONLY = re.compile(
-    r"\b(?:only|alone|no quot|no explanation|no other text|nothing else|json|or less|words or|at most|in \d+ words|\d-\d words|\d-\d word|"
-    r"uniquement|seulement|sans guillemets|maximum|sin comillas|s[oó]lo|solamente|m[aá]ximo|nur|ohne anführungszeichen|höchstens|maximal)"
-    r"|只输出|只返回|只回答|不超过|不要标点|不要引号|只輸出|不超過",
-    re.IGNORECASE,
-)
+_ASSISTANT = re.compile(r"^\W*(?:assistant|ai|asistente|assistent|ki|claude|bot|model|助手)\W{0,3}[:：]", re.I | re.M)
+_SLOT = re.compile(r"[\w\u4e00-\u9fff ]{2,30}[:：>]\s*[\[{<\"]?\s*$")
+
+Signs = dict[str, float]
 
 
 def is_side_task(body: dict[str, Any], conversation: Conversation) -> bool:
-    """Whether nobody reads along as this is answered: chat UIs chat. A request with tools is somebody's, whatever it
-    says."""
-    if not conversation.turns or conversation.turns[-1].role != "user" or conversation.tools:
+    """Whether nobody reads along as this is answered."""
+    if not isinstance(body.get("messages"), list) or not conversation.turns:
         return False
-    if not isinstance(body.get("messages"), list):
-        return False
-    streamed = bool(body.get("stream"))
-    last = conversation.turns[-1].text
+    turn = conversation.turns[-1]
+    last = turn.text if turn.role == "user" else ""
     if last.lstrip().startswith(MARK):
-        return _is_open_webuis(last, streamed)
-    quotes_a_chat = len(conversation.turns) > 1 or "\n" in last.strip()
-    return _is_wanted(conversation.system) or (quotes_a_chat and not streamed and _is_wanted(last))
+        return _is_open_webuis(last, bool(body.get("stream")))
+    return probability(signs(body, conversation, last)) > _SURE
+
+
+def signs(body: dict[str, Any], conversation: Conversation, last: str) -> Signs:
+    """`last`: what the user said last, if it is the last of all."""
+    of_system, of_last = _of_text(conversation.system, "instructed"), _of_text(last, "asked")
+    quoted = bool(_TAG.search(last[: sum(_READ)]) or (_USER.search(last) and _ASSISTANT.search(last)))
+    longest = body.get("max_tokens") or body.get("max_completion_tokens")
+    about = {
+        "a transcript": quoted,
+        "a transcript for a by-product": quoted and bool(of_system.get("instructed all") or of_last.get("asked all")),
+        "a slot to fill": _SLOT.search(last[-60:]) is not None,
+        "a question": last.rstrip().endswith(("?", "？")),
+        "streamed": bool(body.get("stream")),
+        "a short answer": isinstance(longest, int) and 0 < longest <= _FEW_TOKENS,
+        "no temperature": body.get("temperature") == 0,
+        "tools": bool(conversation.tools),
+        "several turns": len(conversation.asked) > 1,
+        "no instructions": not conversation.system,
+    }
+    return of_system | of_last | {name: 1.0 for name, is_it in about.items() if is_it}
+
+
+def probability(seen: Signs) -> float:
+    return 1 / (1 + math.exp(-_BIAS - sum(_WEIGHTS.get(name, 0.0) * value for name, value in seen.items())))
+
+
+def _of_text(text: str, where: str) -> Signs:
+    """How many words of each group stand in it."""
+    begin, end = _READ
+    said = plain(text if len(text) <= begin + end else f"{text[:begin]} {text[-end:]}")
+    words, first = set(words_of(said)), plain(text[:_BEGINS])
+    found = {group: _count(group, words, said) for group in _GROUPS}
+    own = _count(_OWN, set(words_of(first)), first)
+    counts = found | {_OWN: own}
+    every = all(counts[group] for group in _ALL)
+    return {f"{where} {group}": min(1.0, count / _FULL) for group, count in counts.items() if count} | (
+        {f"{where} all": 1.0} if every else {}
+    )
+
+
+def _count(group: str, words: set[str], text: str) -> int:
+    latin, chinese = _GROUPS[group]
+    return len(latin & words) + (0 if text.isascii() else sum(map(text.__contains__, chinese)))
 
 
 def _is_open_webuis(text: str, streamed: bool) -> bool:
     return any(quote in text for quote in _QUOTES) or not (streamed or _WITH_CONTEXT in text)
 
 
-def _is_wanted(text: str) -> bool:
-    begin, end = _READ
-    said = text if len(text) <= begin + end else f"{text[:begin]} {text[-end:]}"
-    return all(words.search(said) for words in (_WHAT, _OF, _ONLY))
+def _load_groups() -> dict[str, tuple[frozenset[str], tuple[str, ...]]]:
+    """Words, and runs of Chinese, of each group."""
+    texts = yaml.safe_load(files("routing").joinpath("data/side_tasks.yaml").read_text("utf-8"))
+    entries = {group: [entry.strip() for entry in text.split(",")] for group, text in texts.items()}
+    return {
+        group: (frozenset(word for word in words if word.isascii()), tuple(run for run in words if not run.isascii()))
+        for group, words in entries.items()
+    }
+
+
+_GROUPS = _load_groups()
+_ALL = ("by-products", "the chat", "nothing else")
+_OWN = "somebody's own"
+
+
+def _load_weights() -> tuple[float, dict[str, float]]:
+    document = orjson.loads(files("routing").joinpath("data/weights.json").read_bytes()).get("side_task", {})
+    weights = {name: hundredths / 100 for name, hundredths in document.get("weights", {}).items()}
+    return document.get("bias", -1000) / 100, weights
+
+
+_BIAS, _WEIGHTS = _load_weights()

@@ -22,6 +22,7 @@ from routing.conversation import read
 from routing.estimate import text_tokens
 from routing.examples import Example, read_examples
 from routing.features import WORD, Features, features
+from routing.side_tasks import Signs, signs
 from routing.wished import NOTHING, wished
 
 TARGET = Path(__file__).resolve().parent.parent / "routing" / "data" / "weights.json"
@@ -32,6 +33,8 @@ PENALTY_C = 1.0
 FEWEST_EXAMPLES = 4
 """A piece of the wording counts that stands in so many."""
 LEAST_WEIGHT = 8
+SIDE_TASK_PENALTY_C = 3.0
+SIDE_TASK_COUNTS = 8.0
 
 
 def training_part() -> list[Example]:
@@ -97,6 +100,25 @@ def document(vectorizer: DictVectorizer, model: LogisticRegression) -> dict[str,
     return {"kinds": [KINDS[label] for label in model.classes_], "bias": bias, "weights": weights}
 
 
+def side_task_document() -> dict[str, object]:
+    """Of what chat UIs ask on their own, against everything else; those are few, and count for more."""
+    examples = [example for example in read_examples() if not example.held_out and Kind.VISION not in example.kinds]
+    is_side = [Kind.SIDE_TASK in example.kinds for example in examples]
+    vectorizer = DictVectorizer()
+    matrix = vectorizer.fit_transform([_signs(example) for example in examples])
+    counts = [SIDE_TASK_COUNTS if side else 1.0 for side in is_side]
+    model = LogisticRegression(C=SIDE_TASK_PENALTY_C, max_iter=3000).fit(matrix, is_side, sample_weight=counts)
+    hundredths = np.round(100 * model.coef_[0]).astype(int).tolist()
+    weights = dict(sorted(zip(vectorizer.feature_names_, hundredths, strict=True)))
+    return {"bias": round(100 * float(model.intercept_[0])), "weights": weights}
+
+
+def _signs(example: Example) -> Signs:
+    conversation = read(example.body)
+    turn = conversation.turns[-1]
+    return signs(example.body, conversation, turn.text if turn.role == "user" else "")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--try", dest="only_try", action="store_true", help="compare penalties, write nothing")
@@ -107,7 +129,7 @@ def main() -> None:
         for penalty_c in (0.3, 1.0, 3.0, 10.0, 30.0):
             print(f"C = {penalty_c:4}: {cross_validated(examples, found, penalty_c):.1%} of {len(examples)}")
         return
-    data = orjson.dumps(document(*fit(examples, found, PENALTY_C)))
+    data = orjson.dumps(document(*fit(examples, found, PENALTY_C)) | {"side_task": side_task_document()})
     TARGET.write_bytes(data.replace(b'],"', b'],\n"') + b"\n")
     print(f"trained on {len(examples)} requests: {TARGET.name}, {len(data) // 1000} kB")
 
