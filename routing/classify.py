@@ -11,16 +11,15 @@ from dataclasses import dataclass, replace
 
 from familyai.kinds import CHAT, CODE, Kind
 from routing.conversation import Conversation
-from routing.features import AGENT_TOOLS_USED, MOSTLY, THOUGHT_WISHED, WORD, Features, features
-from routing.linear import Scores, load, shares
+from routing.features import AGENT_TOOLS_USED, MOSTLY, THOUGHT_WISHED, Seen, see
+from routing.linear import WORDING, Scores, load, shares
 from routing.wished import NOTHING, Thought, Wished
 
 LONGEST_CODE_TOKENS = 8_000
 """What is longer needs a model for repositories."""
 MOST_SIGNALS = 8
 _IN_A_REASON = 3
-_WORDING = "its wording"
-_SAYS_LITTLE = frozenset({_WORDING, "its length", "its sentences"})
+_SAYS_LITTLE = frozenset({WORDING, "its length", "its sentences"})
 
 
 _MODEL = load()
@@ -62,25 +61,25 @@ def classify(
         return certain(Kind.VISION, "an image")
     if is_side_task:
         return certain(Kind.SIDE_TASK, "a chat UI's side task")
-    seen = features(conversation)
+    seen = see(conversation)
     verdict = _weighed(seen, kinds)
     if verdict.kind in CODE:
         return _code(verdict, conversation, seen, tokens) if Kind.CODE_AGENTIC in kinds else verdict
     return _chat(verdict, seen, wish, kinds)
 
 
-def _weighed(seen: Features, kinds: tuple[Kind, ...]) -> Verdict:
-    scores = {kind: score for kind, score in _MODEL.scores(seen).items() if kind in kinds}
-    odds = shares(scores)
+def _weighed(seen: Seen, kinds: tuple[Kind, ...]) -> Verdict:
+    scores = _MODEL.scores(seen)
+    odds = shares({kind: score for kind, score in scores.items() if kind in kinds})
     kind, *others = sorted(odds, key=odds.__getitem__, reverse=True)
-    signals = _signals(seen, kind, others[0]) if others else ()
+    signals = _signals(seen, scores, kind, others[0]) if others else ()
     return Verdict(kind, odds[kind], signals, _reason(signals, kind), odds)
 
 
-def _signals(seen: Features, kind: Kind, next_best: Kind) -> tuple[Signal, ...]:
+def _signals(seen: Seen, scores: Scores, kind: Kind, next_best: Kind) -> tuple[Signal, ...]:
     weights: defaultdict[str, float] = defaultdict(float)
-    for name, weight in _MODEL.contributions(seen, kind, next_best).items():
-        weights[_WORDING if name.startswith(WORD) else name.removeprefix(MOSTLY)] += weight
+    for name, weight in _MODEL.contributions(seen, scores, kind, next_best).items():
+        weights[name.removeprefix(MOSTLY)] += weight
     strongest = sorted(weights, key=lambda name: abs(weights[name]), reverse=True)[:MOST_SIGNALS]
     return tuple(Signal(name, round(weights[name], 3)) for name in strongest)
 
@@ -91,20 +90,20 @@ def _reason(signals: tuple[Signal, ...], kind: Kind) -> str:
     return ", ".join(names[:_IN_A_REASON]) or f"most like {kind}"
 
 
-def _code(verdict: Verdict, conversation: Conversation, seen: Features, tokens: int) -> Verdict:
+def _code(verdict: Verdict, conversation: Conversation, seen: Seen, tokens: int) -> Verdict:
     if tokens > LONGEST_CODE_TOKENS:
         return _decided(verdict, Kind.CODE_AGENTIC, f"over {LONGEST_CODE_TOKENS:,} tokens of code")
     if conversation.fills_in:
         return _decided(verdict, Kind.CODE_TRADITIONAL, "fills a gap in a text")
-    if AGENT_TOOLS_USED in seen:
+    if AGENT_TOOLS_USED in seen.named:
         return _decided(verdict, Kind.CODE_AGENTIC, AGENT_TOOLS_USED)
     return verdict
 
 
-def _chat(verdict: Verdict, seen: Features, wish: Wished, kinds: tuple[Kind, ...]) -> Verdict:
+def _chat(verdict: Verdict, seen: Seen, wish: Wished, kinds: tuple[Kind, ...]) -> Verdict:
     """What is wished as far as the route has such a kind."""
     thought, said = wish.thought, wish.said
-    if thought is None and THOUGHT_WISHED in seen:
+    if thought is None and THOUGHT_WISHED in seen.named:
         thought, said = Thought.MOST, THOUGHT_WISHED
     kind = _wished(verdict.kind, thought)
     return verdict if kind is verdict.kind or kind not in kinds else _decided(verdict, kind, said)

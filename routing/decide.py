@@ -11,7 +11,7 @@ from familyai.allowance import Allowance
 from familyai.catalogue import Prefer, Profile, Route, Task
 from routing.classify import Signal, Verdict, classify
 from routing.conversation import read
-from routing.estimate import prompt_tokens, text_tokens
+from routing.estimate import schema_tokens, text_tokens
 from routing.place import NOTHING_KNOWN, Asked, Moment, place
 from routing.resolve import Target, check_model, resolve, route_named, target
 from routing.side_tasks import is_side_task
@@ -55,19 +55,20 @@ def decide(
     route = route_named(name, profile)
     if route is None or task is not Task.GENERATE:
         return named(name, resolve(name, profile, task), allowance)
-    verdict = judge(body, route, prefer)
-    found = place(Asked(verdict, prompt_tokens(body), profile, allowance, moment))
+    tokens = text_tokens(body)
+    verdict = judge(body, tokens, route, prefer)
+    found = place(Asked(verdict, tokens + schema_tokens(body), profile, allowance, moment))
     reason = "; ".join((verdict.reason, *found.notes))
     to = target(found.queue, profile)
     return Decision(to, verdict.kind, round(verdict.confidence, 3), reason, verdict.signals, found.fallbacks)
 
 
-def judge(body: dict[str, Any], route: Route, prefer: Prefer | None = None) -> Verdict:
-    """What kind of request it is, whoever asks and whenever."""
+def judge(body: dict[str, Any], tokens: int, route: Route, prefer: Prefer | None = None) -> Verdict:
+    """What kind of request it is, whoever asks and whenever. `tokens`: of what was said."""
     conversation = read(body)
     return classify(
         conversation,
-        text_tokens(body),
+        tokens,
         wish=wished(body, prefer, route.prefer),
         is_side_task=is_side_task(body, conversation),
         kinds=route.kinds,

@@ -92,7 +92,12 @@ def _answer_tokens(body: dict[str, Any], model: Model) -> int:
 
 def prompt_tokens(body: dict[str, Any]) -> int:
     """All that its model will read, tools and schemas too."""
-    return text_tokens(body) + sum(_schema_tokens(body[name]) for name in _SCHEMAS if name in body)
+    return text_tokens(body) + schema_tokens(body)
+
+
+def schema_tokens(body: dict[str, Any]) -> int:
+    """Of tools and of what an answer must look like."""
+    return sum(_schema_tokens(body[name]) for name in _SCHEMAS if name in body)
 
 
 def text_tokens(body: dict[str, Any]) -> int:

@@ -7,7 +7,8 @@ beginning, a piece of the middle and the end are read, so that time and memory d
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from routing import lexicon
 from routing.conversation import Conversation, Turn
@@ -16,8 +17,6 @@ from routing.words import beginning, pieces, plain, wording, words_of
 
 Features = dict[str, float]
 
-WORD = "word: "
-"""Before what is no signal by name, but a piece of the wording that training saw."""
 MOSTLY = "mostly "
 """Before a concept, for how much of the text is about it."""
 AGENT_TOOLS_USED = "used tools of a coding agent"
@@ -27,9 +26,9 @@ DECAY = 0.5
 """Of a turn's say, for each turn of the same side after it."""
 TURNS = 4
 """So many of each side's last turns are looked at, and the first of all."""
-_READ = {"last": 2_400, "earlier": 800, "assistant": 800, "system": 1_500}
+_READ = {"last": 1_600, "earlier": 600, "assistant": 600, "system": 1_000}
 """Characters of a turn that are read."""
-_WORDING_READ = 1_000
+_WORDING_READ = 500
 """Characters of what was asked last whose wording is looked at."""
 _FULL = 3.0
 """So many occurrences say as much as can be said."""
@@ -47,8 +46,22 @@ _AGENT_TOOL = re.compile(
 )
 
 
-def features(conversation: Conversation) -> Features:
-    """Every signal there is, with a value of up to about 1."""
+@dataclass(frozen=True)
+class Seen:
+    """`named`: every signal that has a name, with a value of up to about 1. `wording`: sets of pieces of what was said
+    last, each with the value that all its pieces have."""
+
+    named: Features
+    wording: tuple[tuple[float, frozenset[str]], ...] = ()
+
+
+def see(conversation: Conversation) -> Seen:
+    """All that there is."""
+    asked = conversation.asked
+    return Seen(_named(conversation), _wording(asked[-1]) if asked else ())
+
+
+def _named(conversation: Conversation) -> Features:
     found: defaultdict[str, float] = defaultdict(float)
     for weight, turn, part in _read(conversation):
         for name, value in _of_turn(turn, part).items():
@@ -79,7 +92,7 @@ def _of_turn(turn: Turn, part: str) -> Features:
     words = words_of(prose)
     found = looks | _concepts(prose, words)
     if part == "last":
-        found |= _sizes(prose, words) | _wording(prose[:_WORDING_READ])
+        found |= _sizes(prose, words)
     return found
 
 
@@ -125,15 +138,12 @@ def _length(prose: str, words: list[str]) -> float:
     return len(words) + (0 if prose.isascii() else sum(1 for char in prose if char > "⺀") / 1.7)
 
 
-def _wording(prose: str) -> Features:
+def _wording(text: str) -> tuple[tuple[float, frozenset[str]], ...]:
+    """Whole words, how it begins, and pieces of words: of each sort all together say as much, however many they are."""
+    prose = _prose(excerpt(text, _WORDING_READ))
     words = words_of(prose)
-    return _spread(wording(prose, words)) | _spread(beginning(prose, words)) | _spread(pieces(words))
-
-
-def _spread(found: Iterable[str]) -> Features:
-    """All together they say as much, however many they are."""
-    names = [WORD + name for name in found]
-    return dict.fromkeys(names, _WORDING / math.sqrt(max(1, len(names))))
+    sorts = wording(prose, words), beginning(prose, words), pieces(words)
+    return tuple((_WORDING / math.sqrt(len(sort)), frozenset(sort)) for sort in sorts if sort)
 
 
 def _prose(text: str) -> str:

@@ -19,7 +19,7 @@ PIXEL_DATA = "iVBORw0KGgo="
 PIXEL = f"data:image/png;base64,{PIXEL_DATA}"
 
 _TEXTS = ("messages", "input", "prompt", "system", "instructions", "suffix", "documents")
-_PLAIN = ("reasoning_effort", "stream")
+_PLAIN = ("reasoning_effort", "stream", "temperature", "max_tokens", "max_completion_tokens")
 _WISHES = {
     "reasoning": "effort",
     "output_config": "effort",
@@ -47,7 +47,7 @@ def kept(body: dict[str, Any]) -> dict[str, Any] | None:
 def _chosen(body: dict[str, Any]) -> dict[str, Any]:
     """The parameters that count, without media."""
     made = {name: _without_media(body[name]) for name in _TEXTS if name in body}
-    made |= {name: body[name] for name in _PLAIN if isinstance(body.get(name), str | bool)}
+    made |= {name: body[name] for name in _PLAIN if isinstance(body.get(name), str | bool | int | float)}
     for name, part in _WISHES.items():
         value = body.get(name)
         if isinstance(value, dict) and isinstance(value.get(part), str | bool):

@@ -50,9 +50,9 @@ class Lexicon:
                 found.update({concept for prefix, concept in known if word.startswith(prefix)})
         return found
 
-    def knows(self, word: str) -> int:
-        """How much a word speaks for this language."""
-        return (word in self.function_words) + (word in self._exact)
+    def knows(self, words: set[str]) -> int:
+        """How much they speak for this language."""
+        return len(words & self.function_words) + len(words & self._exact.keys())
 
     def _add(self, entry: str, concept: str) -> None:
         if entry.endswith("*"):
@@ -71,7 +71,8 @@ class Lexica:
         """Of a plain text, whose words these are; English, when nothing tells."""
         if sum(map(len, HAN.findall(text))) > _MUCH_CHINESE * len(text):
             return CHINESE
-        known = {code: sum(map(lexicon.knows, words[:_TELLING])) for code, lexicon in self._lexica.items()}
+        telling = set(words[:_TELLING])
+        known = {code: lexicon.knows(telling) for code, lexicon in self._lexica.items()}
         return max(known, key=lambda code: (known[code], code == ENGLISH))
 
     def concepts(self, text: str, words: list[str]) -> Counter[str]:

@@ -21,7 +21,7 @@ MARK = "### Task:"
 _QUOTES = ("<chat_history>", "<text>", "<type>")
 _WITH_CONTEXT = "<context>"
 """Open WebUI gives a person's question with documents the same heading."""
-_READ = 900, 500
+_READ = 600, 300
 """Characters of the beginning and the end of a text in which signs are looked for."""
 _BEGINS = 220
 _FULL = 3.0
@@ -53,8 +53,9 @@ def is_side_task(body: dict[str, Any], conversation: Conversation) -> bool:
 
 def signs(body: dict[str, Any], conversation: Conversation, last: str) -> Signs:
     """`last`: what the user said last, if it is the last of all."""
-    of_system, of_last = _of_text(conversation.system, "instructed"), _of_text(last, "asked")
-    quoted = bool(_TAG.search(last[: sum(_READ)]) or (_USER.search(last) and _ASSISTANT.search(last)))
+    system, last = _ends(conversation.system), _ends(last)
+    of_system, of_last = _of_text(system, "instructed"), _of_text(last, "asked")
+    quoted = bool(_TAG.search(last) or (_USER.search(last) and _ASSISTANT.search(last)))
     longest = body.get("max_tokens") or body.get("max_completion_tokens")
     about = {
         "a transcript": quoted,
@@ -77,9 +78,8 @@ def probability(seen: Signs) -> float:
 
 def _of_text(text: str, where: str) -> Signs:
     """How many words of each group stand in it."""
-    begin, end = _READ
-    said = plain(text if len(text) <= begin + end else f"{text[:begin]} {text[-end:]}")
-    words, first = set(words_of(said)), plain(text[:_BEGINS])
+    said, first = plain(text), plain(text[:_BEGINS])
+    words = set(words_of(said))
     found = {group: _count(group, words, said) for group in _GROUPS}
     own = _count(_OWN, set(words_of(first)), first)
     counts = found | {_OWN: own}
@@ -87,6 +87,11 @@ def _of_text(text: str, where: str) -> Signs:
     return {f"{where} {group}": min(1.0, count / _FULL) for group, count in counts.items() if count} | (
         {f"{where} all": 1.0} if every else {}
     )
+
+
+def _ends(text: str) -> str:
+    begin, end = _READ
+    return text if len(text) <= begin + end else f"{text[:begin]}\n{text[-end:]}"
 
 
 def _count(group: str, words: set[str], text: str) -> int:

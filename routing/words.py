@@ -14,6 +14,7 @@ PIECE = 4
 """Letters of the pieces by which a misspelt or compound word is still known."""
 
 _WORD = re.compile(r"[^\W\d_][^\W_]*(?:[.+#'’-]+[^\W_]+|\+\+|#)*|\d+(?:[.,:]\d+)*|\.net")
+_ACCENTS = re.compile(r"[\u0300-\u036f]+")
 HAN = re.compile(r"[぀-ヿ㐀-鿿豈-﫿]+")
 
 
@@ -21,8 +22,7 @@ def plain(text: str) -> str:
     """Without capitals and accents."""
     if text.isascii():
         return text.lower()
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
-    return "".join(char for char in decomposed if not unicodedata.combining(char))
+    return _ACCENTS.sub("", unicodedata.normalize("NFKD", text.casefold()))
 
 
 def words_of(text: str) -> list[str]:

@@ -16,6 +16,7 @@ from familyai.catalogue import Route
 from familyai.kinds import Kind
 from familyai.members import MemberStore
 from routing.decide import judge
+from routing.estimate import text_tokens
 from routing.examples import read_file
 from tests.integration.conftest import Process, StartProcess
 from tests.support import wait_until
@@ -69,7 +70,8 @@ async def test_a_mark_reaches_the_examination(
     (example,) = read_file(tmp_path / "home.jsonl")
     assert (example.id, example.kinds) == (f"home-{job}", (wrong,))
     assert example.body == {"messages": asked["messages"]}
-    assert judge(example.body, Route()).kind == told["kind"], "the examination sees the mistake"
+    judged = judge(example.body, text_tokens(example.body), Route())
+    assert judged.kind == told["kind"], "the examination sees the mistake"
 
     await members.remove("anna")
     left = [key for name in (keys.routed, keys.route_feedback) for key in await redis.keys(name("*"))]

@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routing.conversation import Conversation, Turn, read
-from routing.features import DECAY, WORD, Features, excerpt, features
+from routing.features import DECAY, Features, excerpt, see
 
 
 def chat(*texts: str, **more: Any) -> Features:
     """Turns of a user and an assistant, by turns."""
     roles = ("user", "assistant")
     messages = [{"role": roles[at % 2], "content": text} for at, text in enumerate(texts)]
-    return features(read({"messages": messages, **more}))
+    return see(read({"messages": messages, **more})).named
 
 
 def test_what_was_said_before_counts_less_with_each_turn() -> None:
@@ -60,11 +60,11 @@ def test_tools(tool: str, signal: str) -> None:
 
 def test_tools_that_were_used() -> None:
     used = Conversation((Turn("user", "Fix it"), Turn("assistant", "", ("run_command",)), Turn("tool", "ok")))
-    assert features(used)["used tools of a coding agent"] == 1
+    assert see(used).named["used tools of a coding agent"] == 1
 
 
 def test_instructions_are_signals_of_their_own() -> None:
-    found = features(read({"system": "You write short poems.", "messages": [{"role": "user", "content": "Hi"}]}))
+    found = see(read({"system": "You write short poems.", "messages": [{"role": "user", "content": "Hi"}]})).named
     assert any(name.startswith("instructed: ") for name in found)
     assert "asks for creative writing" not in found
 
@@ -84,5 +84,4 @@ def test_an_excerpt_has_beginning_middle_and_end() -> None:
 
 @given(st.lists(st.text(), max_size=6))
 def test_any_conversation_has_signals_between_0_and_about_1(texts: list[str]) -> None:
-    values = {name: value for name, value in chat(*texts).items() if not name.startswith(WORD)}
-    assert all(0 <= value <= 2 for value in values.values())
+    assert all(0 <= value <= 2 for value in chat(*texts).values())

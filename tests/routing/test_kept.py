@@ -35,8 +35,8 @@ def test_the_router_decides_the_same_again() -> None:
     cut = 0
     for example in EXAMPLES:
         prefer = Prefer(example.prefer) if example.prefer else None
-        before, made = judge(example.body, Route(), prefer), sure(example.body)
-        after = judge(made, Route(), prefer)
+        before, made = judge(example.body, text_tokens(example.body), Route(), prefer), sure(example.body)
+        after = judge(made, text_tokens(made), Route(), prefer)
         if len(orjson.dumps(example.body)) <= MOST_BYTES:
             assert after == before, example.id
         else:
@@ -91,7 +91,7 @@ def test_no_picture_and_no_recording_is_kept(part: dict[str, Any]) -> None:
     assert "AAAA" not in written
     assert "holiday" not in written
     assert made["messages"][0]["content"][0] == body["messages"][0]["content"][0]
-    assert judge(made, Route()) == judge(body, Route())
+    assert judge(made, text_tokens(made), Route()) == judge(body, text_tokens(body), Route())
     if part["type"] not in ("file", "image"):  # an image as no API sends it is counted as text
         assert text_tokens(made) == text_tokens(body)
 
@@ -111,7 +111,7 @@ def test_long_code_is_cut_and_still_long() -> None:
     assert made["messages"][0] == body["messages"][0]
     assert made["messages"][1]["content"].startswith("What is wrong here?")
     assert text_tokens(made) > LONGEST_CODE_TOKENS
-    assert judge(made, Route()).kind is judge(body, Route()).kind
+    assert judge(made, text_tokens(made), Route()).kind is judge(body, text_tokens(body), Route()).kind
 
 
 def test_of_a_long_conversation_both_ends_stay() -> None:
