@@ -1,7 +1,7 @@
 """Which queue serves a request, and why: the router. Pure: a request, the catalogue and the moment in, a decision out.
 
-A model that is named is taken at its word: no other ever answers in its place. Under a route's name (`auto`) the kind of
-the request decides: `classify` tells it, `place` finds the queue.
+A model that is named is taken at its word: no other ever answers in its place. Under a route's name (`auto`) the kind
+of the request decides: `classify` tells it, `place` finds the queue.
 """
 
 from dataclasses import dataclass

@@ -1,5 +1,5 @@
-"""What people say, by what they mean with it: concepts, and the words that stand for each in each language. Pure, but for
-files read at import: `data/lexicon/{language}.yaml`, and `common.yaml` for what is said alike everywhere.
+"""What people say, by what they mean with it: concepts, and the words that stand for each in each language. Pure, but
+for files read at import: `data/lexicon/{language}.yaml`, and `common.yaml` for what is said alike everywhere.
 
 An entry is a word, the beginning of words (`refactor*`), a phrase of two or three words, or up to five Chinese
 characters. Which language a text is in is told by its function words; only that language's entries count, since

@@ -1,4 +1,4 @@
-"""Which queue serves a kind of request: the first that the catalogue lists for it, unless something stands against that. Pure.
+"""Which queue serves a kind of request: the first that the catalogue lists, unless something is against it. Pure.
 
 Of the listed queues, those count that the member may use, that can do what is asked, and whose context is long enough.
 Of these, in this order:
@@ -62,17 +62,25 @@ class Asked:
 
 
 def place(asked: Asked) -> Place:
-    """Raises BadRequest when no queue can do what is asked, Forbidden when only others' queues can."""
+    """Raises BadRequest when no queue serves this kind, Forbidden when only others' queues do."""
     listed = asked.profile.serving(asked.verdict.kind)
     against = {queue: _against(queue, asked) for queue in listed}
     possible = [queue for queue in listed if against[queue] is None]
     if not possible:
-        raise _nobody(asked, listed)
+        return _longest(asked, [queue for queue in listed if _is_theirs(queue, asked)])
     queue, notes = _chosen(possible, asked)
-    better = listed[: listed.index(queue)] if queue in possible else listed[: listed.index(possible[0])]
+    better = listed[: listed.index(queue if queue in possible else possible[0])]
     passed = tuple(why for other in better if (why := against[other]) is not None)
     notes = (*passed, *notes, *_blindness(queue, asked))
     return Place(queue, notes, tuple(other for other in possible if other != queue))
+
+
+def _longest(asked: Asked, theirs: list[str]) -> Place:
+    """Where it may be too long for every model: the one that reads most, which knows best. Raises RequestError."""
+    if not theirs:
+        raise _nobody(asked)
+    longest = max(theirs, key=lambda queue: target(queue, asked.profile).model.context_tokens or 0)
+    return Place(longest, ("it may be too long for every model of this household",))
 
 
 def _blindness(queue: str, asked: Asked) -> tuple[str, ...]:
@@ -82,14 +90,17 @@ def _blindness(queue: str, asked: Asked) -> tuple[str, ...]:
 
 def _against(queue: str, asked: Asked) -> str | None:
     """Why a queue cannot serve it whatever the moment; None if it can."""
-    to = target(queue, asked.profile)
-    if not may_use(asked.allowance, to):
+    if not _is_theirs(queue, asked):
         return f"{queue} is not yours to use"
-    if Task.GENERATE not in to.model.tasks:
-        return f"{queue} does not generate"
-    if to.model.context_tokens is not None and asked.tokens >= to.model.context_tokens:
+    context = target(queue, asked.profile).model.context_tokens
+    if context is not None and asked.tokens >= context:
         return f"it is too long for {queue}"
     return None
+
+
+def _is_theirs(queue: str, asked: Asked) -> bool:
+    to = target(queue, asked.profile)
+    return may_use(asked.allowance, to) and Task.GENERATE in to.model.tasks
 
 
 def _chosen(possible: list[str], asked: Asked) -> tuple[str, tuple[str, ...]]:
@@ -146,16 +157,8 @@ def _about_as_good(asked: Asked) -> str | None:
     return None
 
 
-def _nobody(asked: Asked, listed: tuple[str, ...]) -> RequestError:
-    """Why none of them will do, in the words of the first."""
+def _nobody(asked: Asked) -> RequestError:
+    listed = asked.profile.serving(asked.verdict.kind)
     if not listed:
         return BadRequest(f"no queue of this household serves {asked.verdict.kind}", param="model", code="no_queue")
-    theirs = [queue for queue in listed if may_use(asked.allowance, target(queue, asked.profile))]
-    if not theirs:
-        return not_theirs(asked.allowance, listed[0])
-    context = max(target(queue, asked.profile).model.context_tokens or 0 for queue in theirs)
-    return BadRequest(
-        f"this is about {asked.tokens} tokens long, and the models for it read {context} at most: make it shorter",
-        param="messages",
-        code="context_length_exceeded",
-    )
+    return not_theirs(asked.allowance, listed[0])

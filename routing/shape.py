@@ -4,8 +4,8 @@ import re
 
 _FENCE = re.compile(r"^\s*(?:```|~~~)", re.MULTILINE)
 _KEYWORDS = (
-    "def|class|import|from|const|let|var|function|fn|func|public|private|protected|static|return|if|elif|else|for|while|switch|"
-    "case|try|catch|except|package|using|namespace|struct|enum|impl|pub|async|await|export|interface|type|SELECT|INSERT|"
+    "def|class|import|from|const|let|var|function|fn|func|public|private|protected|static|return|if|elif|else|for|while|"
+    "switch|case|try|catch|except|package|using|namespace|struct|enum|impl|pub|async|await|export|interface|type|SELECT|INSERT|"
     "UPDATE|DELETE|CREATE|ALTER|FROM|WHERE|#include|#define|@\\w+|sudo|docker|git|pip|npm|RUN|COPY"
 )
 _CODE_LINE = re.compile(
@@ -35,19 +35,23 @@ _TRACES = (
     "exit code",
     "exit status",
 )
-_ENDINGS = frozenset(
-    "py pyi js jsx ts tsx mjs vue svelte go rs java kt swift c cc cpp h hpp cs php rb ex lua css scss html htm yaml yml json toml ini "  # noqa: SIM905
-    "sql sh ps1 tf md ipynb gradle xml proto graphql ino dart r env lock cfg csv vb pl".split()
+_FILES_END = (
+    "py pyi js jsx ts tsx mjs vue svelte go rs java kt swift c cc cpp h hpp cs php rb ex lua css scss html htm yaml yml "
+    "json toml ini sql sh ps1 tf md ipynb gradle xml proto graphql ino dart r env lock cfg csv vb pl"
 )
+_ENDINGS = frozenset(_FILES_END.split())
 _AROUND = "`'\"()[]{}<>,;:!?*."
 _IDENTIFIER = re.compile(
     r"[a-z][a-z0-9]*_[a-z0-9_]+|[a-z]+[A-Z]\w*|[A-Z]\w*[a-z][A-Z]\w*|[\w.]+\(.*|--?[a-z][a-z-]+.*|\w+\.\w+\.\w+.*"
 )
 _INLINE = re.compile(r"`[^`\n]{1,80}`")
-_TOOL_NAMES = re.compile(  # words of plain speech, but for their capitals
-    r"(?<![.!?] )(?<!^)\b(?:Go|Rust|Swift|Dart|Ruby|Java|Python|Node|React|Vue|Angular|Express|Flask|Spring|Unity|Godot|Hugo|Pages|"
-    r"Sheets|Access|Word|Excel|Scratch|Blender|Julia|Crystal|Elm|Nim|Zig|Bash|Git|Make|Rails|Django|Laravel|Flutter|Kotlin|Scala|"
-    r"Perl|Lua|Haskell|Notion|Zapier|Tasker|Shortcuts|Terraform|Ansible|Puppet|Chef|Salt|Helm|Prisma|Drizzle|Vite|Astro|Svelte)\b"
+_LIKE_PLAIN_WORDS = (  # but for their capitals
+    "Go Rust Swift Dart Ruby Java Python Node React Vue Angular Express Flask Spring Unity Godot Hugo Pages Sheets Access "
+    "Word Excel Scratch Blender Julia Crystal Elm Nim Zig Bash Git Make Rails Django Laravel Flutter Kotlin Scala Perl Lua "
+    "Haskell Notion Zapier Tasker Shortcuts Terraform Ansible Puppet Chef Salt Helm Prisma Drizzle Vite Astro Svelte"
+)
+_TOOL_NAMES = re.compile(
+    rf"(?<![.!?] )(?<!^)\b(?:{'|'.join(_LIKE_PLAIN_WORDS.split())})\b"
     r"|\bR\b(?= (?:I|how|want|with|code|script|data|plot))|\b[iI]n (?:C|R|Go|D|J)\b"
 )
 _MATHS = re.compile(r"[xyn] ?[=<>+*/^-] ?\d|\d[xyn]\b|[fg]\([xn]\)|[∫∑√≤≥$^²³]")

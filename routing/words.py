@@ -46,7 +46,7 @@ def runs(text: str, longest: int) -> Iterator[str]:
 
 
 def wording(text: str, words: list[str]) -> set[str]:
-    """What a plain text is known by: words and pairs of words without their endings; in Chinese characters and pairs."""
+    """What a plain text is known by: words and pairs of words without their endings; Chinese characters and pairs."""
     short = ["0" if word[0].isdigit() else word[:STEM] for word in words]
     return {*short, *map("{} {}".format, short, short[1:]), *_characters(text)}
 

@@ -245,6 +245,6 @@ class TestExplained:
 
 
 async def test_a_large_request_is_decided_beside_the_loop(served: Served, workers: dict[str, ScriptedWorker]) -> None:
-    long = "def f(x):\n    return x + 1\n\n" * 12_000
-    response = await served.client.post(CHAT, json=body(long))
-    assert response.json()["error"]["code"] == "context_length_exceeded"
+    told = await explained(served, body("def f(x):\n    return x + 1\n\n" * 12_000))
+    assert told["kind"] == "code-agentic"
+    assert told["reason"].endswith("; it may be too long for every model of this household")

@@ -62,6 +62,7 @@ def test_only_what_the_router_reads_is_kept() -> None:
     }
     assert kept(body) == {
         "messages": [user("Hi")],
+        "max_tokens": 9,
         "stream": True,
         "reasoning_effort": "high",
         "reasoning": {"effort": "low"},

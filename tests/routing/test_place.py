@@ -84,12 +84,11 @@ def test_a_long_prompt_goes_where_it_fits() -> None:
     assert (found.queue, found.notes) == ("chat-reasoning", ("it is too long for chat-fast",))
 
 
-def test_what_fits_nowhere_is_refused_with_the_sizes() -> None:
-    with pytest.raises(BadRequest) as raised:
-        placed(Kind.CODE_AGENTIC, tokens=5000)
-    assert raised.value.code == "context_length_exceeded"
-    assert "about 5000 tokens" in raised.value.message
-    assert "1000" in raised.value.message
+def test_what_may_fit_nowhere_goes_to_the_model_that_reads_most() -> None:
+    """The engine knows exactly, and refuses it in its own words."""
+    profile = household(code_traditional={"context_tokens": 2000})
+    found = place(Asked(verdict(Kind.CODE_AGENTIC), 5000, profile, ANYTHING))
+    assert found == Place("code-traditional", ("it may be too long for every model of this household",))
 
 
 def test_a_kind_that_nobody_serves_is_refused() -> None:
