@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 from familyai.kinds import CHAT, CODE, Kind
 from routing.conversation import Conversation
 from routing.features import AGENT_TOOLS_USED, MOSTLY, THOUGHT_WISHED, Seen, see
-from routing.linear import WORDING, Scores, load, shares
+from routing.linear import WORDING, LinearModel, Scores, load, shares
 from routing.wished import NOTHING, Thought, Wished
 
 LONGEST_CODE_TOKENS = 8_000
 """What is longer needs a model for repositories."""
+TURNS = 3
+"""Of the user's, that are looked at."""
 MOST_SIGNALS = 8
 _IN_A_REASON = 3
 _SAYS_LITTLE = frozenset({WORDING, "its length", "its sentences"})
@@ -61,11 +63,20 @@ def classify(
         return certain(Kind.VISION, "an image")
     if is_side_task:
         return certain(Kind.SIDE_TASK, "a chat UI's side task")
-    seen = see(conversation)
+    seen = seen_last(conversation, _MODEL)
     verdict = _weighed(seen, kinds)
     if verdict.kind in CODE:
         return _code(verdict, conversation, seen, tokens) if Kind.CODE_AGENTIC in kinds else verdict
     return _chat(verdict, seen, wish, kinds)
+
+
+def seen_last(conversation: Conversation, model: LinearModel) -> Seen:
+    """The user's last turn, in the light of the model's judgement of the turns before it, each in that of its own."""
+    *earlier, last = conversation.as_it_stood(TURNS)
+    before: Scores | None = None
+    for state in earlier:
+        before = shares(model.scores(see(state, before)))
+    return see(last, before)
 
 
 def _weighed(seen: Seen, kinds: tuple[Kind, ...]) -> Verdict:

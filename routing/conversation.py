@@ -5,7 +5,7 @@ request is read as far as it can be, and is the engine's to refuse.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 # compared, not looked up: a client may send what cannot be hashed
@@ -38,6 +38,17 @@ class Conversation:
     def asked(self) -> list[str]:
         """What the user said, first to last."""
         return [turn.text for turn in self.turns if turn.role == "user" and turn.text]
+
+    def as_it_stood(self, most: int) -> list["Conversation"]:
+        """At each of the user's last turns, first to last: with what was answered until then, and only that turn."""
+        asked = [at for at, turn in enumerate(self.turns) if turn.role == "user" and turn.text][-most:]
+        ends = [*(at + 1 for at in asked[:-1]), len(self.turns)]
+        stood = [replace(self, turns=self._but(at, end)) for at, end in zip(asked, ends, strict=False)]
+        return stood or [self]
+
+    def _but(self, own: int, end: int) -> tuple[Turn, ...]:
+        """Without the user's other turns."""
+        return tuple(turn for at, turn in enumerate(self.turns[:end]) if turn.role != "user" or at == own)
 
     @property
     def asked_before(self) -> list[str]:

@@ -1,17 +1,18 @@
 """What can be seen in a conversation: named signals and how strong each is, for the linear model to weigh. Pure.
 
-What was said last counts whole, what was said before half as much for each turn that lies between. Of long texts the
+Each turn of the user's is seen by itself, in the light of what the conversation was before it. Of long texts the
 beginning, a piece of the middle and the end are read, so that time and memory do not grow with a pasted file.
 """
 
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from familyai.kinds import Kind
 from routing import lexicon
-from routing.conversation import Conversation, Turn
+from routing.conversation import Conversation
 from routing.shape import shape
 from routing.words import beginning, pieces, plain, wording, words_of
 
@@ -22,11 +23,10 @@ MOSTLY = "mostly "
 AGENT_TOOLS_USED = "used tools of a coding agent"
 THOUGHT_WISHED = "wishes for thought"
 
-DECAY = 0.5
-"""Of a turn's say, for each turn of the same side after it."""
-TURNS = 4
-"""So many of each side's last turns are looked at, and the first of all."""
-_READ = {"last": 1_600, "earlier": 600, "assistant": 600, "system": 1_000}
+BEFORE = "was "
+"""Before a kind: with which probability the conversation was of it."""
+
+_READ = {"last": 1_600, "answer": 600, "system": 1_000}
 """Characters of a turn that are read."""
 _WORDING_READ = 500
 """Characters of what was asked last whose wording is looked at."""
@@ -55,45 +55,34 @@ class Seen:
     wording: tuple[tuple[float, frozenset[str]], ...] = ()
 
 
-def see(conversation: Conversation) -> Seen:
-    """All that there is."""
-    asked = conversation.asked
-    return Seen(_named(conversation), _wording(asked[-1]) if asked else ())
+def see(conversation: Conversation, before: Mapping[Kind, float] | None = None) -> Seen:
+    """All that there is in a conversation with one turn of the user's, in the light of what it was `before` that: with
+    which probability of each kind."""
+    last = next((turn.text for turn in reversed(conversation.turns) if turn.role == "user"), "")
+    was = {f"{BEFORE}{kind}": share for kind, share in (before or {}).items()}
+    found = _of_last(last) | _of_answers(conversation) | _of_request(conversation) | _of_system(conversation.system)
+    return Seen(found | was, _wording(last) if last else ())
 
 
-def _named(conversation: Conversation) -> Features:
+def _of_last(text: str) -> Features:
+    text = excerpt(text, _READ["last"])
+    prose = _prose(text)
+    words = words_of(prose)
+    return _looks(text) | _concepts(prose, words) | _sizes(prose, words)
+
+
+def _of_answers(conversation: Conversation) -> Features:
+    """What the last two look like, the one before the last half as strong."""
+    answers = [turn.text for turn in conversation.turns if turn.role == "assistant" and turn.text][-2:]
     found: defaultdict[str, float] = defaultdict(float)
-    for weight, turn, part in _read(conversation):
-        for name, value in _of_turn(turn, part).items():
-            found[name] += weight * value
-    for name, value in (_of_request(conversation) | _of_system(conversation.system)).items():
-        found[name] += value
+    for strength, text in zip((1.0, 0.5), reversed(answers), strict=False):
+        for name, value in _looks(excerpt(text, _READ["answer"])).items():
+            found[f"answered with {name}"] += strength * value
     return dict(found)
 
 
-def _read(conversation: Conversation) -> Iterator[tuple[float, Turn, str]]:
-    """The turns that count, and how much each does."""
-    asked = [turn for turn in conversation.turns if turn.role == "user" and turn.text]
-    for at, turn in enumerate(reversed(asked[-TURNS:])):
-        yield DECAY**at, turn, "earlier" if at else "last"
-    if len(asked) > TURNS:
-        yield DECAY**TURNS, asked[0], "earlier"
-    answered = [turn for turn in conversation.turns if turn.role == "assistant" and turn.text]
-    for at, turn in enumerate(reversed(answered[-2:])):
-        yield DECAY**at, turn, "assistant"
-
-
-def _of_turn(turn: Turn, part: str) -> Features:
-    text = excerpt(turn.text, _READ[part])
-    looks = {name: _strength(count) for name, count in shape(text).items() if count}
-    if part == "assistant":
-        return {f"answered with {name}": value for name, value in looks.items()}
-    prose = _prose(text)
-    words = words_of(prose)
-    found = looks | _concepts(prose, words)
-    if part == "last":
-        found |= _sizes(prose, words)
-    return found
+def _looks(text: str) -> Features:
+    return {name: _strength(count) for name, count in shape(text).items() if count}
 
 
 def _of_request(conversation: Conversation) -> Features:
@@ -104,7 +93,6 @@ def _of_request(conversation: Conversation) -> Features:
         "tools of a coding agent": min(1.0, agent_tools / 2),
         "tools of everyday use": float(bool(conversation.tools) and not agent_tools),
         AGENT_TOOLS_USED: float(any(_AGENT_TOOL.search(name) for name in calls)),
-        "goes on with earlier turns": float(len(conversation.asked) > 1),
         "fills a gap in a text": float(conversation.fills_in),
     }
     return {name: value for name, value in found.items() if value}

@@ -36,8 +36,8 @@ _TRACES = (
     "exit status",
 )
 _FILES_END = (
-    "py pyi js jsx ts tsx mjs vue svelte go rs java kt swift c cc cpp h hpp cs php rb ex lua css scss html htm yaml yml "
-    "json toml ini sql sh ps1 tf md ipynb gradle xml proto graphql ino dart r env lock cfg csv vb pl"
+    "py pyi js jsx ts tsx mjs vue svelte go rs java kt swift c cc cpp h hpp cs php rb ex lua css scss html htm "
+    "yaml yml json toml ini sql sh ps1 tf md ipynb gradle xml proto graphql ino dart r env lock cfg csv vb pl"
 )
 _ENDINGS = frozenset(_FILES_END.split())
 _AROUND = "`'\"()[]{}<>,;:!?*."
@@ -46,9 +46,10 @@ _IDENTIFIER = re.compile(
 )
 _INLINE = re.compile(r"`[^`\n]{1,80}`")
 _LIKE_PLAIN_WORDS = (  # but for their capitals
-    "Go Rust Swift Dart Ruby Java Python Node React Vue Angular Express Flask Spring Unity Godot Hugo Pages Sheets Access "
-    "Word Excel Scratch Blender Julia Crystal Elm Nim Zig Bash Git Make Rails Django Laravel Flutter Kotlin Scala Perl Lua "
-    "Haskell Notion Zapier Tasker Shortcuts Terraform Ansible Puppet Chef Salt Helm Prisma Drizzle Vite Astro Svelte"
+    "Go Rust Swift Dart Ruby Java Python Node React Vue Angular Express Flask Spring Unity Godot Hugo Pages "
+    "Sheets Access Word Excel Scratch Blender Julia Crystal Elm Nim Zig Bash Git Make Rails Django Laravel "
+    "Flutter Kotlin Scala Perl Lua Haskell Notion Zapier Tasker Shortcuts Terraform Ansible Puppet Chef Salt Helm "
+    "Prisma Drizzle Vite Astro Svelte"
 )
 _TOOL_NAMES = re.compile(
     rf"(?<![.!?] )(?<!^)\b(?:{'|'.join(_LIKE_PLAIN_WORDS.split())})\b"

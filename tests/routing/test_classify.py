@@ -115,3 +115,17 @@ def test_a_follow_up_stays_with_what_it_follows_up() -> None:
     said = [("user", CODE_REQUEST), ("assistant", answer), ("user", "and now with types")]
     messages = [{"role": role, "content": text} for role, text in said]
     assert classify(read({"messages": messages}), 100).kind is Kind.CODE_TRADITIONAL
+
+
+def test_each_turn_is_judged_in_the_light_of_those_before() -> None:
+    def kind(*texts: str) -> Kind:
+        roles = ("user", "assistant")
+        messages = [{"role": roles[at % 2], "content": text} for at, text in enumerate(texts)]
+        return classify(read({"messages": messages}), 100).kind
+
+    assert kind(STORY, "Once upon a time …", "and now a bit shorter") is Kind.CHAT_REASONING
+    assert (
+        kind(CODE_REQUEST, "```python\n…\n```", "thanks!", "You are welcome.", "and now in Rust")
+        is Kind.CODE_TRADITIONAL
+    )
+    assert kind(QUICK, "Lima.", "and of Chile?") is Kind.CHAT_LIGHTWEIGHT

@@ -124,6 +124,17 @@ def test_what_was_asked_before_is_what_the_last_answer_followed() -> None:
     assert read({"messages": messages[:1]}).asked_before == []
 
 
+def test_as_it_stood_at_each_of_the_users_turns() -> None:
+    said = [("user", "A"), ("assistant", "1"), ("user", "B"), ("assistant", "2"), ("user", "C"), ("assistant", "3")]
+    conversation = read({"system": "S", "messages": [{"role": role, "content": text} for role, text in said]})
+
+    stood = conversation.as_it_stood(2)
+    assert [[turn.text for turn in state.turns] for state in stood] == [["1", "B"], ["1", "2", "C", "3"]]
+    assert {state.system for state in stood} == {"S"}
+    assert [state.asked for state in conversation.as_it_stood(9)] == [["A"], ["B"], ["C"]]
+    assert read({"messages": []}).as_it_stood(3) == [read({"messages": []})]
+
+
 @given(st.dictionaries(st.sampled_from(KEYS), JSON))
 def test_any_body_can_be_read(body: dict[str, Any]) -> None:
     conversation = read(body)

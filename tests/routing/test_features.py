@@ -6,32 +6,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from familyai.kinds import Kind
 from routing.conversation import Conversation, Turn, read
-from routing.features import DECAY, Features, excerpt, see
+from routing.features import Features, excerpt, see
 
 
 def chat(*texts: str, **more: Any) -> Features:
-    """Turns of a user and an assistant, by turns."""
+    """Turns of a user and an assistant, by turns, as they stood last."""
     roles = ("user", "assistant")
     messages = [{"role": roles[at % 2], "content": text} for at, text in enumerate(texts)]
-    return see(read({"messages": messages, **more})).named
+    return see(read({"messages": messages, **more}).as_it_stood(1)[-1]).named
 
 
-def test_what_was_said_before_counts_less_with_each_turn() -> None:
+def test_what_the_conversation_was_before_is_a_signal() -> None:
+    conversation = read({"messages": [{"role": "user", "content": "and now with types"}]})
+    found = see(conversation, {Kind.CODE_TRADITIONAL: 0.9, Kind.CHAT_FAST: 0.1}).named
+    assert (found["was code-traditional"], found["was chat-fast"]) == (0.9, 0.1)
+    assert not any(name.startswith("was ") for name in see(conversation).named)
+
+
+def test_only_the_last_turn_of_the_users_is_seen() -> None:
     ask = "Write me a poem about our cat"
-    now, before = chat(ask), chat(ask, "Soft paws …", "Thanks")
-    long_ago = chat(ask, "Soft paws …", "Thanks", "…", "Good night")
-
-    name = "asks for creative writing"
-    assert before[name] == pytest.approx(DECAY * now[name])
-    assert long_ago[name] == pytest.approx(DECAY**2 * now[name])
-    assert before["goes on with earlier turns"] == 1
-
-
-def test_the_first_turn_is_never_out_of_sight() -> None:
-    ask = "Refactor this function"
-    turns = [ask, *[text for number in range(8) for text in ("Done.", f"Hm {number}")]]
-    assert chat(*turns)["asks to program"] > 0
+    assert "asks for creative writing" in chat(ask)
+    assert "asks for creative writing" not in chat(ask, "Soft paws …", "Thanks")
 
 
 def test_an_assistants_code_is_no_code_of_the_users() -> None:
