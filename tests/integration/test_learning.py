@@ -69,7 +69,7 @@ async def test_a_mark_reaches_the_examination(
     await typed("--export", str(tmp_path / "home.jsonl"))
     (example,) = read_file(tmp_path / "home.jsonl")
     assert (example.id, example.kinds) == (f"home-{job}", (wrong,))
-    assert example.body == {"messages": asked["messages"]}
+    assert example.body == {"messages": asked["messages"], "max_tokens": 3}
     judged = judge(example.body, text_tokens(example.body), Route())
     assert judged.kind == told["kind"], "the examination sees the mistake"
 
