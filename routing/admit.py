@@ -1,8 +1,8 @@
 """Whether a request may enter. Pure: each check takes values and raises BadRequest that names the parameter.
 
-1. The model can do what the endpoint asks, and sees images if there are any.
+1. The model can do what the endpoint asks.
 2. Nothing that only works in one process's memory, or that would jump the queue.
-3. No URL that would make an engine call out.
+3. No URL that would make an engine call out, and no image for a model that sees none.
 4. No schema or pattern that would stall an engine.
 5. Not wider than one request may be.
 """
@@ -30,9 +30,9 @@ _REFUSED = {
 def admit(body: dict[str, Any], task: Task, target: Target, profile: Profile) -> int:
     """The request's width. Raises BadRequest."""
     check_task(task, target, profile)
-    check_images(body, target, profile)
     check_refused(body)
     check_urls(body, profile.limits.media_domains)
+    check_images(body, target, profile)
     check_grammar(body)
     return check_width(body, task, profile.limits)
 

@@ -2,7 +2,7 @@
 
 1. A chat UI's side task, or an image anywhere: certain.
 2. Code or chat, by the model.
-3. Code: over `LONGEST_CODE_TOKENS` of it, or tools of a coding agent in use, are `code-agentic`.
+3. Code: over `LONGEST_CODE_TOKENS` of it, whatever is asked of that, or tools of a coding agent in use: `code-agentic`.
 4. Chat: what the request wishes by name goes before what the model made of its words.
 """
 
@@ -13,6 +13,7 @@ from familyai.kinds import CHAT, CODE, Kind
 from routing.conversation import Conversation
 from routing.features import AGENT_TOOLS_USED, MOSTLY, THOUGHT_WISHED, Seen, see
 from routing.linear import WORDING, LinearModel, Scores, load, shares
+from routing.shape import MOSTLY_CODE
 from routing.wished import NOTHING, Thought, Wished
 
 LONGEST_CODE_TOKENS = 8_000
@@ -65,9 +66,10 @@ def classify(
         return certain(Kind.SIDE_TASK, "a chat UI's side task")
     seen = seen_last(conversation, _MODEL)
     verdict = _weighed(seen, kinds)
-    if verdict.kind in CODE:
-        return _code(verdict, conversation, seen, tokens) if Kind.CODE_AGENTIC in kinds else verdict
-    return _chat(verdict, seen, wish, kinds)
+    is_long_code = tokens > LONGEST_CODE_TOKENS and MOSTLY_CODE in seen.named
+    if Kind.CODE_AGENTIC in kinds and (verdict.kind in CODE or is_long_code):
+        return _code(verdict, conversation, seen, tokens)
+    return verdict if verdict.kind in CODE else _chat(verdict, seen, wish, kinds)
 
 
 def seen_last(conversation: Conversation, model: LinearModel) -> Seen:

@@ -52,6 +52,16 @@ class Example:
         return hashlib.sha256(f"{SEED}/{self.id}".encode()).digest()[0] % HELD_OUT_OF == 0
 
 
+def fingerprint() -> str:
+    """Of all that the router is trained from: requests, lexicon and signs."""
+    folder, digest = files("routing").joinpath("data"), hashlib.sha256()
+    for part in ("lexicon", "requests"):
+        for file in sorted(folder.joinpath(part).iterdir(), key=lambda file: file.name):
+            digest.update(file.read_bytes())
+    digest.update(folder.joinpath("side_tasks.yaml").read_bytes())
+    return digest.hexdigest()
+
+
 def read_examples() -> list[Example]:
     """All of them, in the order of the files."""
     folder = files("routing").joinpath("data/requests")

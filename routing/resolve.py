@@ -29,7 +29,7 @@ def resolve(name: Any, profile: Profile, task: Task = Task.GENERATE) -> Target:
     name = name or default_name(task, profile)
     if not isinstance(name, str):
         raise BadRequest("name a model: `model` must be a string", param="model", code="missing_model")
-    queue = default_queue(task, profile) if route_named(name, profile) else _queue(name, profile)
+    queue = _any_queue(task, profile) if route_named(name, profile) else _queue(name, profile)
     if queue is None:
         known = ", ".join(names(profile))
         raise NotFound(
@@ -53,6 +53,11 @@ def route_named(name: Any, profile: Profile) -> Route | None:
 def default_queue(task: Task, profile: Profile) -> str | None:
     """The first that can be asked for it."""
     return next((queue for queue in profile.queues if task in profile.model(queue).tasks), None)
+
+
+def _any_queue(task: Task, profile: Profile) -> str:
+    """Where none can be asked for it, the first, which then refuses."""
+    return default_queue(task, profile) or next(iter(profile.queues))
 
 
 def default_name(task: Task, profile: Profile) -> str | None:

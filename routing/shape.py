@@ -2,19 +2,22 @@
 
 import re
 
-_FENCE = re.compile(r"^\s*(?:```|~~~)", re.MULTILINE)
+MOSTLY_CODE = "mostly code"
+
+# `*+` and `++` never give back, and so cannot try every way to part a long line of blanks
+_FENCE = re.compile(r"^[^\S\n]*+(?:```|~~~)", re.MULTILINE)
 _KEYWORDS = (
     "def|class|import|from|const|let|var|function|fn|func|public|private|protected|static|return|if|elif|else|for|while|"
     "switch|case|try|catch|except|package|using|namespace|struct|enum|impl|pub|async|await|export|interface|type|SELECT|INSERT|"
     "UPDATE|DELETE|CREATE|ALTER|FROM|WHERE|#include|#define|@\\w+|sudo|docker|git|pip|npm|RUN|COPY"
 )
 _CODE_LINE = re.compile(
-    rf"^[ \t]*(?:(?:{_KEYWORDS})\b[^\n]*[(){{}}\[\];:=<>'\"/.]"  # begins as code does, and has a sign of it
-    r"|[^\n]*[{};]"  # ends as code does
-    r"|[ \t]*(?:return\b[^\n]*|[\w.]+\([^\n]*\))"  # gives back, or calls
-    r"|[ \t]*</?\w+[^\n]*>"  # a tag
-    r"|[ \t]*[\w.\]\[]+ ?(?:=|:=|\+=|->|=>) ?[^\n]+"  # sets something
-    r"|[ \t]*(?://|/\*|\*/|#!)[^\n]*"  # a comment
+    rf"^[ \t]*+(?:(?:{_KEYWORDS})\b[^\n]*[(){{}}\[\];:=<>'\"/.]"  # begins as code does, and has a sign of it
+    r"|[^\n]*[{};][ \t]*(?://[^\n]*|/\*[^\n]*\*/)?"  # ends as code does
+    r"|(?:return\b[^\n]*|[\w.]++\([^\n]*\))"  # gives back, or calls
+    r"|</?\w++[^\n]*>"  # a tag
+    r"|[\w.\]\[]++ ?(?:=|:=|\+=|->|=>) ?[^\n]+"  # sets something
+    r"|(?://|/\*|\*/|#!)[^\n]*"  # a comment
     r"|\$ [^\n]+"  # a command
     r"|[+-]{1,3} ?[\w@(][^\n]*[({;:=][^\n]*)$",  # a difference
     re.MULTILINE,
@@ -42,7 +45,7 @@ _FILES_END = (
 _ENDINGS = frozenset(_FILES_END.split())
 _AROUND = "`'\"()[]{}<>,;:!?*."
 _IDENTIFIER = re.compile(
-    r"[a-z][a-z0-9]*_[a-z0-9_]+|[a-z]+[A-Z]\w*|[A-Z]\w*[a-z][A-Z]\w*|[\w.]+\(.*|--?[a-z][a-z-]+.*|\w+\.\w+\.\w+.*"
+    r"[a-z][a-z0-9]*_[a-z0-9_]+|[a-z]+[A-Z]\w*|[A-Z](?=\w*[a-z][A-Z])\w*|[\w.]+\(.*|--?[a-z][a-z-]+.*|\w+\.\w+\.\w+.*"
 )
 _INLINE = re.compile(r"`[^`\n]{1,80}`")
 _LIKE_PLAIN_WORDS = (  # but for their capitals
@@ -70,7 +73,7 @@ def shape(text: str) -> dict[str, float]:
     return {
         "a code block": 3.0 * bool(_FENCE.search(text)),
         "lines of code": code_lines if code_lines > 1 else code_lines / 2,
-        "mostly code": 3.0 * (code_lines / lines > 0.5 and code_lines > 2),
+        MOSTLY_CODE: 3.0 * (code_lines / lines > 0.5 and code_lines > 2),
         "an error or a stack trace": sum(text.count(trace) for trace in _TRACES),
         "names of files": len(files),
         "several files": max(0, len(files) - 1),

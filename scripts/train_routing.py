@@ -21,7 +21,7 @@ from familyai.kinds import CHAT, CODE, Kind
 from routing.classify import LONGEST_CODE_TOKENS, seen_last
 from routing.conversation import read
 from routing.estimate import text_tokens
-from routing.examples import MINED, Example, read_examples
+from routing.examples import MINED, Example, fingerprint, read_examples
 from routing.features import Features, Seen, see
 from routing.linear import model_of
 from routing.side_tasks import Signs, signs
@@ -157,7 +157,7 @@ def main() -> None:
     if only_try:
         print(f"{cross_validated(examples):.2%} right, by five-fold cross-validation over {len(examples)} requests")
         return
-    data = orjson.dumps(trained(examples) | {"side_task": side_task_document()})
+    data = orjson.dumps(trained(examples) | {"side_task": side_task_document(), "made_from": fingerprint()})
     TARGET.write_bytes(data.replace(b'],"', b'],\n"') + b"\n")
     print(f"trained on {len(examples)} requests: {TARGET.name}, {len(data) // 1000} kB")
 

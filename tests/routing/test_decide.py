@@ -60,6 +60,10 @@ def test_a_route_means_whatever_can_do_a_task_that_tells_nothing_apart() -> None
     assert decided("auto", task=Task.TRANSCRIBE).target.queue == "ears"
 
 
+def test_a_task_that_no_model_can_do_is_refused_by_some_model() -> None:
+    assert Task.EMBED not in decided("auto", task=Task.EMBED).target.model.tasks
+
+
 def test_what_stood_against_the_best_is_in_the_reason() -> None:
     decision = decided("auto", moment=Moment(alive=frozenset(QUEUES) - {"code-traditional"}))
     assert decision.target.queue == "code-agentic"
