@@ -32,9 +32,11 @@ _TAG = re.compile(
     r"<\w*(?:history|histories|conversation|chat|session|context|text|draft|query|exchange|messages|profile|question)\b[^>]*>"
 )
 _USER = re.compile(
-    r"^\W*(?:user|human|usuari[oa]|nutzer|benutzer|mensch|utilisateur|you|用户)\W{0,3}[:：]", re.I | re.M
+    r"^[^\w\n]*+(?:user|human|usuari[oa]|nutzer|benutzer|mensch|utilisateur|you|用户)\W{0,3}[:：]", re.I | re.M
 )
-_ASSISTANT = re.compile(r"^\W*(?:assistant|ai|asistente|assistent|ki|claude|bot|model|助手)\W{0,3}[:：]", re.I | re.M)
+_ASSISTANT = re.compile(
+    r"^[^\w\n]*+(?:assistant|ai|asistente|assistent|ki|claude|bot|model|助手)\W{0,3}[:：]", re.I | re.M
+)
 _SLOT = re.compile(r"[\w\u4e00-\u9fff ]{2,30}[:：>]\s*[\[{<\"]?\s*$")
 
 Signs = dict[str, float]

@@ -13,7 +13,7 @@ STEM = 6
 PIECE = 4
 """Letters of the pieces by which a misspelt or compound word is still known."""
 
-_WORD = re.compile(r"[^\W\d_][^\W_]*(?:[.+#'’-]+[^\W_]+|\+\+|#)*|\d+(?:[.,:]\d+)*|\.net")
+_WORD = re.compile(r"[^\W\d_][^\W_]*+(?:[.+#'’-]++[^\W_]++)*+(?:\+\+|#)*+|\d+(?:[.,:]\d+)*|\.net")
 _ACCENTS = re.compile(r"[\u0300-\u036f]+")
 HAN = re.compile(r"[぀-ヿ㐀-鿿豈-﫿]+")
 

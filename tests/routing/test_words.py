@@ -63,3 +63,11 @@ def test_any_text_has_words(text: str) -> None:
     assert all(words)
     assert all(wording(plain(text), words))
     assert all(piece.startswith("#") for piece in pieces(words))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("c###", ["c###"]), ("c+++", ["c++"]), ("c+#", ["c"]), ("c#.", ["c#"]), ("c#-b#", ["c#-b#"]), ("a..b", ["a..b"])],
+)
+def test_signs_after_a_word(text: str, words: list[str]) -> None:
+    assert words_of(text) == words
