@@ -13,6 +13,8 @@ _TEXTS = ("text", "input_text", "output_text")
 _IMAGES = ("image_url", "image", "input_image", "image_embeds", "image_pil")
 _CALLS = ("tool_use", "function_call")
 _INSTRUCTIONS = ("system", "developer")
+_LONGEST_NAME = 128
+"""Of a tool, in characters: twice what OpenAI allows. Names are searched for what a tool does."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def read(body: dict[str, Any]) -> Conversation:
         turns=tuple(_turn(item) for item in said),
         system="\n".join(text for text in instructions if text),
         tools=tuple(_tool_names(body)),
-        has_image=any(_holds_image(item.get("content", item)) for item in items),
+        has_image=any(map(_shows_image, items)),
         fills_in=isinstance(body.get("suffix"), str) and bool(body["suffix"]),
     )
 
@@ -123,6 +125,11 @@ def _is_result(item: dict[str, Any]) -> bool:
     return bool(parts) and all(part.get("type") == "tool_result" for part in parts)
 
 
+def _shows_image(item: dict[str, Any]) -> bool:
+    """Said, given back by a tool, or an item by itself."""
+    return _holds_image(item.get("content")) or _holds_image(item.get("output")) or _holds_image(item)
+
+
 def _holds_image(content: Any) -> bool:
     if isinstance(content, dict):
         return content.get("type") in _IMAGES
@@ -153,4 +160,4 @@ def _name(tool: dict[str, Any]) -> str:
     """OpenAI's chat nests it; everybody else does not. A tool the engine brings along has only a type."""
     function = tool.get("function")
     name = function.get("name") if isinstance(function, dict) else tool.get("name", tool.get("type"))
-    return name if isinstance(name, str) else ""
+    return name[:_LONGEST_NAME] if isinstance(name, str) else ""

@@ -70,6 +70,21 @@ def test_an_image_anywhere_is_seen(messages: list[Any], name: str) -> None:
     assert read({name: messages}).has_image
 
 
+@pytest.mark.parametrize(
+    "output",
+    [
+        [{"type": "input_image", "image_url": "data:image/png;base64,iVBORw0KGgo="}],
+        [{"type": "input_text", "text": "Here:"}, {"type": "input_image", "image_url": "data:,"}],
+    ],
+)
+def test_an_image_that_a_tool_gave_back_is_seen(output: list[Any]) -> None:
+    called = {"type": "function_call", "call_id": "1", "name": "look", "arguments": "{}"}
+    given = {"type": "function_call_output", "call_id": "1"}
+
+    assert read({"input": [called, given | {"output": output}]}).has_image
+    assert not read({"input": [called, given | {"output": "input_image"}]}).has_image
+
+
 def test_words_on_images_are_none() -> None:
     assert not read(
         {"messages": [{"role": "user", "content": "image_url: data:image/png;base64,iVBORw0KGgo="}]}
@@ -87,6 +102,15 @@ TOOLS_BY_ENDPOINT = [
 @pytest.mark.parametrize("body", TOOLS_BY_ENDPOINT)
 def test_tools_are_known_by_name(body: dict[str, Any]) -> None:
     assert read(body).tools == ("edit_file",)
+
+
+def test_of_a_tool_with_a_name_without_end_the_beginning_is_kept() -> None:
+    """The router searches names for what tools do, and 32 MB of one would take it seconds."""
+    name = "x" * 1_000
+    calls = [{"role": "assistant", "tool_calls": [{"function": {"name": name}}]}]
+    conversation = read({"tools": [{"name": name}], "messages": calls})
+
+    assert conversation.tools == conversation.turns[0].calls == ("x" * 128,)
 
 
 @pytest.mark.parametrize(
