@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from api.broker import broker_errors
 from api.front import Front
 from api.gate import check_width
+from api.router import talk_before, talk_now
 from api.standing import with_standing
 from api.submit import json_job
 from api.wishes import Wishes
@@ -23,6 +24,9 @@ from routing.place import NOTHING_KNOWN, Moment
 from routing.ration import rationed
 from routing.resolve import route_named
 from routing.side_tasks import is_side_task
+
+Given = ParamSpec("Given")
+Made = TypeVar("Made")
 
 Check = Callable[[dict[str, Any]], None]
 """Refuses what an endpoint's bodies must not be."""
@@ -48,17 +52,18 @@ class Asked:
 
 async def choose(front: Front, asked: Asked) -> tuple[Job, Decision]:
     """The job, for the best queue that can begin it in time. Raises RequestError."""
-    conversation = read(asked.body)
+    conversation = await aside(asked, read, asked.body)
     with broker_errors():
         tokens_left = await front.gate.tokens_left(asked.member)
     moment = await moment_of(front, asked, conversation)
     while True:
-        job, decision = await _aside(asked, _admitted, front, asked, conversation, moment, tokens_left)
+        job, decision = await aside(asked, _admitted, front, asked, conversation, moment, tokens_left)
         if not decision.fallbacks or await _begins_in_time(front, job, asked.member, moment):
             break
         moment = replace(moment, late=moment.late | {job.queue})
     if decision.kind != NAMED and not asked.path.endswith("/count_tokens"):
-        await front.router.remember(asked.member.name, conversation, decision.target.queue)
+        talk = await aside(asked, talk_now, conversation)
+        await front.router.remember(asked.member.name, talk, decision.target.queue)
     front.metrics.routes.labels(decision.kind, decision.target.queue).inc()
     return job, decision
 
@@ -67,7 +72,7 @@ async def moment_of(front: Front, asked: Asked, conversation: Conversation) -> M
     """Looked up only where a model is to be chosen."""
     if asked.task is not Task.GENERATE or route_named(asked.body.get("model"), front.profile) is None:
         return NOTHING_KNOWN
-    return await front.router.moment(asked.member.name, conversation)
+    return await front.router.moment(asked.member.name, await aside(asked, talk_before, conversation))
 
 
 def decided(front: Front, asked: Asked, moment: Moment) -> Decision:
@@ -119,5 +124,6 @@ async def _begins_in_time(front: Front, job: Job, member: Member, moment: Moment
     return await front.lines.in_time(job)
 
 
-async def _aside(asked: Asked, work: Callable[..., tuple[Job, Decision]], *args: Any) -> tuple[Job, Decision]:
-    return await asyncio.to_thread(work, *args) if asked.is_large else work(*args)
+async def aside(asked: Asked, work: Callable[Given, Made], *args: Given.args, **more: Given.kwargs) -> Made:
+    """What takes long with a large request, without holding up the loop."""
+    return await asyncio.to_thread(work, *args, **more) if asked.is_large else work(*args, **more)

@@ -1,13 +1,12 @@
 """The endpoints that models answer. Each becomes a job for its model's queue; what comes back is the engine's own."""
 
-import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 
 from api.answer import Answer
 from api.asking import AskingMember
-from api.body import RawBody, parse
+from api.body import QUICK_BYTES, RawBody, parsed
 from api.choose import Asked, Check, anything, choose
 from api.failures import dialect_of
 from api.front import CurrentFront
@@ -30,9 +29,6 @@ from familyai.catalogue import Task
 from routing.messages import check_conversation, check_message_request
 
 router = APIRouter(prefix="/v1")
-
-QUICK_BYTES = 256_000
-"""Larger bodies are read beside the loop, on which everybody's answers travel."""
 
 HEADERS = {
     "X-FamilyAI-Job-Id": {"description": "The job this request became.", "schema": {"type": "string"}},
@@ -82,7 +78,7 @@ class Answering:
     ) -> Relay:
         """Raises RequestError."""
         path, accept = route_path(request), request.headers.get("accept", "*/*")
-        body = parse(data) if len(data) <= QUICK_BYTES else await asyncio.to_thread(parse, data)
+        body = await parsed(data)
         asked = Asked(path, member, body, self._task, self._check, wishes, accept, is_large=len(data) > QUICK_BYTES)
         job, decision = await choose(front, asked)
         is_stream = self._task is Task.GENERATE and body.get("stream") is True and not path.endswith("/count_tokens")

@@ -4,8 +4,8 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from api.auth import CurrentMember
-from api.body import RawBody, parse
-from api.choose import Asked, decided, moment_of
+from api.body import QUICK_BYTES, RawBody, parsed
+from api.choose import Asked, aside, decided, moment_of
 from api.front import CurrentFront
 from api.schemas import ChatRequest, json_body, refusals
 from api.wishes import CurrentWishes
@@ -43,10 +43,10 @@ async def explain_route(
     front: CurrentFront, member: CurrentMember, wishes: CurrentWishes, data: RawBody
 ) -> RouteDecision:
     """Takes a chat request (or any other that generates), and runs nothing. Without a `model` it means `auto`."""
-    body = parse(data)
-    asked = Asked("/v1/route", member, {"model": "auto"} | body, wishes=wishes)
-    moment = await moment_of(front, asked, read(body))
-    return _told(decided(front, asked, moment))
+    body = {"model": "auto"} | await parsed(data)
+    asked = Asked("/v1/route", member, body, wishes=wishes, is_large=len(data) > QUICK_BYTES)
+    moment = await moment_of(front, asked, await aside(asked, read, body))
+    return _told(await aside(asked, decided, front, asked, moment))
 
 
 def _told(decision: Decision) -> RouteDecision:

@@ -9,7 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from api.body import parse
-from api.generate import QUICK_BYTES
+from api.body import QUICK_BYTES
 from tests.api.support import MESSAGE, Served
 
 CHAT = "/v1/chat/completions"
@@ -157,7 +157,7 @@ async def test_a_large_body_is_read_beside_the_loop(served: Served, monkeypatch:
         readers.append(threading.current_thread())
         return parse(data)
 
-    monkeypatch.setattr("api.generate.parse", read)
+    monkeypatch.setattr("api.body.parse", read)
     for size in (QUICK_BYTES, QUICK_BYTES + 1):
         response = await served.client.post(CHAT, content=b'{"model": "gpt-9"}'.ljust(size))
         assert problem(response)["code"] == "model_not_found"

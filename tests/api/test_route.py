@@ -3,8 +3,10 @@ when workers die, lines are long, or a member may not use what would be best."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from importlib import import_module
 from typing import Any
 
 import httpx
@@ -65,6 +67,18 @@ async def answered(served: Served, worker: ScriptedWorker, asked: dict[str, Any]
         response = await posting
         assert response.status_code == 200
         yield response
+
+
+def watched(work: str, on_the_loop: dict[str, bool]) -> Callable[..., Any]:
+    """The same function, which tells where it was run."""
+    module, _, name = f"api.{work}".rpartition(".")
+    original = getattr(import_module(module), name)
+
+    def run(*args: Any, **more: Any) -> Any:
+        on_the_loop[work] = threading.current_thread() is threading.main_thread()
+        return original(*args, **more)
+
+    return run
 
 
 async def explained(served: Served, asked: dict[str, Any], **headers: str) -> dict[str, Any]:
@@ -244,7 +258,41 @@ class TestExplained:
             assert (await stranger.post("/v1/route", json=body())).status_code == 401
 
 
-async def test_a_large_request_is_decided_beside_the_loop(served: Served, workers: dict[str, ScriptedWorker]) -> None:
+async def test_a_large_request_is_read_and_decided_beside_the_loop(
+    served: Served, workers: dict[str, ScriptedWorker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_the_loop: dict[str, bool] = {}
+    for work in ("choose.read", "choose.decide", "choose.talk_now", "choose.talk_before", "route.read"):
+        monkeypatch.setattr(f"api.{work}", watched(work, on_the_loop))
+    asked = body("def f(x):\n    return x + 1\n\n" * 12_000, max_tokens=1)
+    told = await explained(served, asked)
+    async with answered(served, workers[told["queue"]], asked):
+        pass
+    assert on_the_loop == dict.fromkeys(on_the_loop, False)
+    assert len(on_the_loop) == 5
+
+
+async def test_whoever_asks_while_it_is_looked_who_is_alive_hears_the_same(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    router, looks, done = served.front.router, [], asyncio.Event()
+
+    async def alive(queues: list[str]) -> dict[str, set[str]]:
+        looks.append(queues)
+        await done.wait()
+        return {"chat-fast": {"worker"}, "vision": set()}
+
+    monkeypatch.setattr(router._registry, "alive", alive)
+    router.forget()
+    asking = [asyncio.create_task(router.alive()) for _ in range(3)]
+    await asyncio.sleep(0)
+    asking.pop(0).cancel()
+    done.set()
+    assert await asyncio.gather(*asking) == [{"chat-fast"}] * 2
+    assert len(looks) == 1
+
+
+async def test_a_large_request_that_is_too_long(served: Served, workers: dict[str, ScriptedWorker]) -> None:
     told = await explained(served, body("def f(x):\n    return x + 1\n\n" * 12_000))
     assert told["kind"] == "code-agentic"
     assert told["reason"].endswith("; it may be too long for every model of this household")
