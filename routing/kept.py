@@ -39,9 +39,13 @@ _CUTS = ((32_000, None), (16_000, None), (8_000, None), (4_000, 400), (2_000, 20
 
 
 def kept(body: dict[str, Any]) -> dict[str, Any] | None:
-    """None for what no cut makes small enough: thousands of parts in one message, names without end."""
+    """None for what no cut makes small enough: thousands of parts in one message, names without end; and for what is
+    nested deeper than can be written."""
     chosen = _chosen(body)
-    return next((made for made in _cuts(chosen) if len(orjson.dumps(made)) <= MOST_BYTES), None)
+    try:
+        return next((made for made in _cuts(chosen) if len(orjson.dumps(made)) <= MOST_BYTES), None)
+    except orjson.JSONEncodeError:
+        return None
 
 
 def _chosen(body: dict[str, Any]) -> dict[str, Any]:

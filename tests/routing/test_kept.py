@@ -147,3 +147,14 @@ def test_whatever_comes_is_taken(body: dict[str, Any]) -> None:
     made = sure(body)
     assert made.keys() <= body.keys()
     assert sure(made) == made
+
+
+def test_what_is_nested_as_deep_as_can_be_written_is_not_kept() -> None:
+    """In place of a number that should be an image comes an object, which is one level too many."""
+    content: Any = {"image_url": 5}
+    for _ in range(250):
+        content = [content]
+    body = {"messages": [{"role": "user", "content": content}]}
+
+    assert orjson.dumps(body)
+    assert kept(body) is None
