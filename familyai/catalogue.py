@@ -281,7 +281,10 @@ class Profile(_Frozen):
 
     def model(self, queue: str) -> Model:
         """The model that serves this queue name. Raises KeyError."""
-        return self.models[self.physical(queue)]
+        entry = self.queues[self.physical(queue)]
+        if not isinstance(entry, Model):
+            raise KeyError(queue)
+        return entry
 
 
 class Catalogue(_Frozen):

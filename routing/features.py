@@ -26,9 +26,9 @@ THOUGHT_WISHED = "wishes for thought"
 BEFORE = "was "
 """Before a kind: with which probability the conversation was of it."""
 
-_READ = {"last": 1_600, "answer": 600, "system": 1_000}
+_READ = {"last": 1_200, "answer": 400, "system": 600}
 """Characters of a turn that are read."""
-_WORDING_READ = 500
+_WORDING_READ = 400
 """Characters of what was asked last whose wording is looked at."""
 _FULL = 3.0
 """So many occurrences say as much as can be said."""
@@ -99,6 +99,8 @@ def _of_request(conversation: Conversation) -> Features:
 
 
 def _of_system(system: str) -> Features:
+    if not system:
+        return {}
     prose = plain(excerpt(system, _READ["system"]))
     concepts = _LEXICA.concepts(prose, words_of(prose))
     return {f"instructed: {name}": _strength(count) for name, count in concepts.items()}

@@ -84,7 +84,7 @@ def shape(text: str) -> dict[str, float]:
         "sums": len(_SUM.findall(text)),
         "numbers": len(_NUMBER.findall(text)) / 2,
         "an address": 3.0 * bool(_URL.search(text)),
-        "asks": 3.0 * ("?" in text or "？" in text),
+        "a question": 3.0 * ("?" in text or "？" in text),
     }
 
 

@@ -27,8 +27,8 @@ def seen(text: str) -> set[str]:
         ("what is 17 * 23", "sums"),
         ("we are 14 people", "numbers"),
         ("read https://example.org/a", "an address"),
-        ("why?", "asks"),
-        ("为什么？", "asks"),
+        ("why?", "a question"),
+        ("为什么？", "a question"),
     ],
 )
 def test_signs(text: str, sign: str) -> None:
