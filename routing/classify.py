@@ -118,8 +118,20 @@ def _chat(verdict: Verdict, seen: Seen, wish: Wished, kinds: tuple[Kind, ...]) -
     thought, said = wish.thought, wish.said
     if thought is None and THOUGHT_WISHED in seen.named:
         thought, said = Thought.MOST, THOUGHT_WISHED
+    return verdict if thought is None else as_wished(verdict, thought, said, kinds)
+
+
+def as_wished(verdict: Verdict, thought: Thought, said: str, kinds: tuple[Kind, ...]) -> Verdict:
+    """Of another kind, where that is wished; else without the kinds that are not, lest a conversation stay with one."""
     kind = _wished(verdict.kind, thought)
-    return verdict if kind is verdict.kind or kind not in kinds else _decided(verdict, kind, said)
+    if kind not in kinds:
+        return verdict
+    if kind is not verdict.kind or thought is Thought.MOST:
+        return _decided(verdict, kind, said)
+    allowed = {
+        known: share for known, share in verdict.scores.items() if known in CODE or _wished(known, thought) is known
+    }
+    return replace(verdict, scores=allowed)
 
 
 def _wished(kind: Kind, thought: Thought | None) -> Kind:

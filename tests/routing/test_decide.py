@@ -10,16 +10,22 @@ from hypothesis import strategies as st
 from familyai.allowance import Allowance
 from familyai.catalogue import Prefer, Task
 from familyai.errors import Forbidden, NotFound, RequestError
+from familyai.kinds import CHAT, Kind
+from routing.classify import Verdict, as_wished
 from routing.decide import NAMED, Decision, decide
-from routing.place import Moment
+from routing.place import HOP, Asked, Moment, place
+from routing.wished import Thought
 from tests.routing.household import ANYTHING, QUEUES, household
 
 PROFILE = household()
 CODE_REQUEST = "Fix this Python function:\n```python\ndef f(x):\n    return x / 0\n```\nZeroDivisionError"
 
 
-def decided(model: Any, text: str = CODE_REQUEST, allowance: Allowance = ANYTHING, **more: Any) -> Decision:
-    return decide({"model": model, "messages": [{"role": "user", "content": text}]}, PROFILE, allowance, **more)
+def decided(
+    model: Any, text: str = CODE_REQUEST, allowance: Allowance = ANYTHING, *, reasoning_effort: Any = None, **more: Any
+) -> Decision:
+    body = {"model": model, "messages": [{"role": "user", "content": text}], "reasoning_effort": reasoning_effort}
+    return decide(body, PROFILE, allowance, **more)
 
 
 @pytest.mark.parametrize(
@@ -69,6 +75,31 @@ def test_what_stood_against_the_best_is_in_the_reason() -> None:
     assert decision.target.queue == "code-agentic"
     assert decision.kind == "code-traditional"
     assert decision.reason.endswith("; code-traditional has no worker, so code-agentic answers")
+
+
+@pytest.mark.parametrize(
+    ("wish", "last", "queue"),
+    [
+        ({}, "chat-reasoning", "chat-reasoning"),
+        ({"reasoning_effort": "low"}, "chat-reasoning", "chat-lightweight"),
+        ({"reasoning_effort": "low"}, "chat-fast", "chat-fast"),
+        ({"prefer": Prefer.SPEED}, "chat-reasoning", "chat-lightweight"),
+        ({"prefer": Prefer.SPEED}, "chat-fast", "chat-lightweight"),
+        ({"prefer": Prefer.QUALITY}, "chat-fast", "chat-reasoning"),
+    ],
+)
+def test_a_conversation_stays_only_with_a_model_that_was_not_wished_away(
+    wish: dict[str, Any], last: str, queue: str
+) -> None:
+    """A quick question, for which the lightest model would do."""
+    assert decided("auto", "Hello!", moment=Moment(last=last), **wish).target.queue == queue
+
+
+def test_whoever_wishes_for_the_best_model_gets_it_however_unsure_the_router_is() -> None:
+    unsure = Verdict(Kind.CHAT_REASONING, HOP - 0.1, (), "", {Kind.CHAT_REASONING: HOP - 0.1, Kind.CHAT_FAST: 0.5})
+    judged = as_wished(unsure, Thought.MOST, "quality is preferred", tuple(CHAT))
+    asked = Asked(judged, 9, PROFILE, ANYTHING, Moment(last="chat-fast"))
+    assert (place(asked).queue, judged.reason) == ("chat-reasoning", "quality is preferred")
 
 
 def test_the_header_is_a_structured_field_in_ascii() -> None:
