@@ -4,9 +4,9 @@ should prefer."""
 import math
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
-from fastapi import Depends, Request
+from fastapi import Depends, Header
 
 from familyai.catalogue import Prefer
 from familyai.errors import BadRequest
@@ -29,10 +29,22 @@ class Wishes:
     prefer: Prefer | None = None
 
 
-async def wishes_of(request: Request) -> Wishes:
+_Priority = Header(alias=PRIORITY, description=f"One of {', '.join(Priority)}: to let others go first.")
+_Deadline = Header(
+    alias=DEADLINE,
+    description="Seconds to wait for the answer's begin at most; refused at once with 429 if that cannot be met.",
+)
+_Prefer = Header(
+    alias=PREFER, description=f"One of {', '.join(Prefer)}: what counts more where the model is chosen (`auto`)."
+)
+
+
+async def wishes_of(
+    priority: Annotated[str | None, _Priority] = None,
+    deadline: Annotated[str | None, _Deadline] = None,
+    prefer: Annotated[str | None, _Prefer] = None,
+) -> Wishes:
     """Raises BadRequest that names the header."""
-    priority, deadline = request.headers.get(PRIORITY), request.headers.get(DEADLINE)
-    prefer = request.headers.get(PREFER)
     return Wishes(
         priority=Priority.INTERACTIVE if priority is None else _one_of(Priority, priority, PRIORITY),
         deadline_s=None if deadline is None else _deadline_s(deadline),
@@ -41,17 +53,6 @@ async def wishes_of(request: Request) -> Wishes:
 
 
 CurrentWishes = Annotated[Wishes, Depends(wishes_of)]
-
-_DESCRIPTIONS = {
-    DEADLINE: "Seconds to wait for the answer's begin at most; refused at once with 429 if that cannot be met.",
-    PRIORITY: f"One of {', '.join(Priority)}: to let others go first.",
-    PREFER: f"One of {', '.join(Prefer)}: what counts more where the model is chosen (`auto`).",
-}
-HEADERS: list[dict[str, Any]] = [
-    {"name": name, "in": "header", "required": False, "description": words, "schema": {"type": "string"}}
-    for name, words in _DESCRIPTIONS.items()
-]
-"""For the API's description."""
 
 
 def _one_of(kind: type[Word], text: str, header: str) -> Word:

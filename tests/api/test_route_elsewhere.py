@@ -80,3 +80,12 @@ async def test_what_no_model_can_do_is_refused(served: Served, path: str, asked:
 async def test_no_model_of_a_household_without_a_voice_speaks(served: Served) -> None:
     response = await served.client.get("/v1/audio/models")
     assert (response.status_code, response.json()) == (200, {"models": []})
+
+
+@pytest.mark.parametrize("path", ["/v1/route", "/v1/chat/completions", "/v1/messages", "/v1/audio/transcriptions"])
+def test_what_can_be_said_beside_a_request_is_described(served: Served, path: str) -> None:
+    parameters = served.app.openapi()["paths"][path]["post"]["parameters"]
+    described = {parameter["name"]: parameter for parameter in parameters if parameter["in"] == "header"}
+    assert described.keys() == {"X-FamilyAI-Priority", "X-FamilyAI-Deadline-S", "X-FamilyAI-Prefer"}
+    assert "speed, quality" in described["X-FamilyAI-Prefer"]["description"]
+    assert not any(parameter["required"] for parameter in described.values())
