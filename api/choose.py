@@ -61,7 +61,8 @@ async def choose(front: Front, asked: Asked) -> tuple[Job, Decision]:
         if not decision.fallbacks or await _begins_in_time(front, job, asked.member, moment):
             break
         moment = replace(moment, late=moment.late | {job.queue})
-    if decision.kind != NAMED and not asked.path.endswith("/count_tokens"):
+    is_talk = job.priority is not Priority.BATCH and not asked.path.endswith("/count_tokens")
+    if decision.kind != NAMED and is_talk:
         talk = await aside(asked, talk_now, conversation)
         await front.router.remember(asked.member.name, talk, decision.target.queue)
     front.metrics.routes.labels(decision.kind, decision.target.queue).inc()

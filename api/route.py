@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from api.auth import CurrentMember
+from api.asking import AskingMember
 from api.body import QUICK_BYTES, RawBody, parsed
 from api.choose import Asked, aside, decided, moment_of
 from api.front import CurrentFront
@@ -13,6 +13,10 @@ from routing.conversation import read
 from routing.decide import Decision
 
 router = APIRouter(prefix="/v1", tags=["models"])
+
+
+class RouteRequest(ChatRequest):
+    model: str = Field("auto", description="The name that would be asked for.")
 
 
 class Signal(BaseModel):
@@ -37,13 +41,15 @@ class RouteDecision(BaseModel):
     "/route",
     summary="Explain a route",
     responses=refusals(400, 401, 403, 404, 413, 503),
-    openapi_extra=json_body(ChatRequest),
+    openapi_extra=json_body(RouteRequest),
 )
 async def explain_route(
-    front: CurrentFront, member: CurrentMember, wishes: CurrentWishes, data: RawBody
+    front: CurrentFront, member: AskingMember, wishes: CurrentWishes, data: RawBody
 ) -> RouteDecision:
     """Takes a chat request (or any other that generates), and runs nothing. Without a `model` it means `auto`."""
-    body = {"model": "auto"} | await parsed(data)
+    body = await parsed(data)
+    if body.get("model") is None:
+        body["model"] = "auto"
     asked = Asked("/v1/route", member, body, wishes=wishes, is_large=len(data) > QUICK_BYTES)
     moment = await moment_of(front, asked, await aside(asked, read, body))
     return _told(await aside(asked, decided, front, asked, moment))

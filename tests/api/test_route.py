@@ -220,8 +220,9 @@ class TestExplained:
         assert await served.front.jobs.waiting("code-traditional") == 0
         assert [key async for key in redis.scan_iter("familyai:route:*")] == []
 
-    async def test_without_a_model_it_means_auto(self, served: Served) -> None:
-        told = await explained(served, {"messages": [{"role": "user", "content": CODE}]})
+    @pytest.mark.parametrize("model", [{}, {"model": None}])
+    async def test_without_a_model_it_means_auto(self, served: Served, model: dict[str, Any]) -> None:
+        told = await explained(served, model | {"messages": [{"role": "user", "content": CODE}]})
         assert told["kind"] == "code-traditional"
 
     @pytest.mark.parametrize(
