@@ -18,8 +18,6 @@ from routing.wished import NOTHING, Thought, Wished
 
 LONGEST_CODE_TOKENS = 8_000
 """What is longer needs a model for repositories."""
-SURELY_CODE = 0.8
-"""What looks less like it and is less sure to be code may be long prose."""
 TURNS = 3
 """Of the user's, that are looked at."""
 MOST_SIGNALS = 8
@@ -106,7 +104,7 @@ def _reason(signals: tuple[Signal, ...], kind: Kind) -> str:
 
 
 def _code(verdict: Verdict, conversation: Conversation, seen: Seen, tokens: int) -> Verdict:
-    if tokens > LONGEST_CODE_TOKENS and (MOSTLY_CODE in seen.named or verdict.confidence > SURELY_CODE):
+    if tokens > LONGEST_CODE_TOKENS:
         return _decided(verdict, Kind.CODE_AGENTIC, f"over {LONGEST_CODE_TOKENS:,} tokens of code")
     if conversation.fills_in:
         return _decided(verdict, Kind.CODE_TRADITIONAL, "fills a gap in a text")

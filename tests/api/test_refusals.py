@@ -8,8 +8,7 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
-from api.body import parse
-from api.body import QUICK_BYTES
+from api.body import QUICK_BYTES, parse
 from tests.api.support import MESSAGE, Served
 
 CHAT = "/v1/chat/completions"
