@@ -26,9 +26,9 @@ THOUGHT_WISHED = "wishes for thought"
 BEFORE = "was "
 """Before a kind: with which probability the conversation was of it."""
 
-_READ = {"last": 1_200, "answer": 400, "system": 600}
+_READ = {"last": 1_000, "answer": 300, "system": 500}
 """Characters of a turn that are read."""
-_WORDING_READ = 400
+_WORDING_READ = 350
 """Characters of what was asked last whose wording is looked at."""
 _FULL = 3.0
 """So many occurrences say as much as can be said."""

@@ -32,6 +32,7 @@ class Lexicon:
         self.function_words: frozenset[str] = frozenset()
         self._exact: dict[str, list[str]] = {}
         self._prefixes: dict[str, list[tuple[str, str]]] = {}
+        self._begin_phrases: set[str] = set()
         for concept, text in entries:
             said = {entry.strip() for entry in text.split(",")}
             if concept == FUNCTION_WORDS:
@@ -42,7 +43,7 @@ class Lexicon:
     def concepts(self, text: str, words: list[str]) -> Counter[str]:
         """How often each is meant in a plain text, whose words these are."""
         exact, prefixes, found = self._exact, self._prefixes, Counter[str]()
-        for candidate in (*words, *phrases(words), *runs(text, _LONGEST_RUN)):
+        for candidate in (*words, *phrases(words, self._begin_phrases), *runs(text, _LONGEST_RUN)):
             if candidate in exact:
                 found.update(exact[candidate])
         for word in words:
@@ -57,8 +58,10 @@ class Lexicon:
     def _add(self, entry: str, concept: str) -> None:
         if entry.endswith("*"):
             self._prefixes.setdefault(entry[:_SHORTEST_PREFIX], []).append((entry[:-1], concept))
-        else:
-            self._exact.setdefault(entry, []).append(concept)
+            return
+        self._exact.setdefault(entry, []).append(concept)
+        if " " in entry:
+            self._begin_phrases.add(entry.split(" ")[0])
 
 
 class Lexica:

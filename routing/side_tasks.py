@@ -21,7 +21,7 @@ MARK = "### Task:"
 _QUOTES = ("<chat_history>", "<text>", "<type>")
 _WITH_CONTEXT = "<context>"
 """Open WebUI gives a person's question with documents the same heading."""
-_READ = 600, 300
+_READ = 500, 250
 """Characters of the beginning and the end of a text in which signs are looked for."""
 _BEGINS = 220
 _FULL = 3.0

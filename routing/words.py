@@ -6,6 +6,7 @@ Words are compared without capitals and accents. Chinese has no spaces: there, r
 import re
 import unicodedata
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from itertools import pairwise
 
 STEM = 6
@@ -30,10 +31,14 @@ def words_of(text: str) -> list[str]:
     return [word.replace("’", "'") for word in _WORD.findall(HAN.sub(" ", text))]
 
 
-def phrases(words: list[str]) -> Iterator[str]:
-    """Of two words and of three."""
-    yield from map("{} {}".format, words, words[1:])
-    yield from map("{} {} {}".format, words, words[1:], words[2:])
+def phrases(words: list[str], begin: AbstractSet[str]) -> Iterator[str]:
+    """Of two words and of three, that begin with one of these."""
+    for at, word in enumerate(words[:-1]):
+        if word in begin:
+            two = f"{word} {words[at + 1]}"
+            yield two
+            if at + 2 < len(words):
+                yield f"{two} {words[at + 2]}"
 
 
 def runs(text: str, longest: int) -> Iterator[str]:

@@ -13,7 +13,7 @@ from routing.decide import judge
 from routing.estimate import text_tokens
 from routing.examples import BLIND, Example, fingerprint, read_examples
 
-LEAST, LEAST_OF_EACH = 0.92, 0.88
+LEAST, LEAST_OF_EACH = 0.91, 0.88
 EXAMPLES = read_examples()
 
 

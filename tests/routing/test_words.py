@@ -31,9 +31,10 @@ def test_words(text: str, words: list[str]) -> None:
     assert words_of(text) == words
 
 
-def test_phrases_have_two_words_or_three() -> None:
-    assert list(phrases(["a", "b", "c"])) == ["a b", "b c", "a b c"]
-    assert list(phrases(["a"])) == []
+def test_phrases_have_two_words_or_three_and_begin_as_some_do() -> None:
+    assert list(phrases(["a", "b", "c"], {"a", "b", "c"})) == ["a b", "a b c", "b c"]
+    assert list(phrases(["a", "b", "c"], {"b"})) == ["b c"]
+    assert list(phrases(["a"], {"a"})) == []
 
 
 def test_runs_of_chinese() -> None:
