@@ -68,7 +68,7 @@ def shape(text: str) -> dict[str, float]:
     """How often each sign occurs; what is there or not counts as three times."""
     lines = text.count("\n") + 1
     code_lines = len(_CODE_LINE.findall(text))
-    tokens = [token.strip(_AROUND) for token in text.split()]
+    tokens = [token for token in map(_bare, text.split()) if not _is_plain(token)]
     files = {token for token in tokens if _is_path(token)}
     return {
         "a code block": 3.0 * bool(_FENCE.search(text)),
@@ -86,6 +86,15 @@ def shape(text: str) -> dict[str, float]:
         "an address": 3.0 * bool(_URL.search(text)),
         "a question": 3.0 * ("?" in text or "？" in text),
     }
+
+
+def _bare(token: str) -> str:
+    return token.strip(_AROUND)
+
+
+def _is_plain(token: str) -> bool:
+    """A word as people write it, which is no identifier and no path."""
+    return token.isalpha() and (token.islower() or token.istitle())
 
 
 def _is_path(token: str) -> bool:
