@@ -60,7 +60,8 @@ def test_answers_say_where_they_come_from(http: httpx.Client) -> None:
     body = {"model": "auto", "max_tokens": 1, "messages": [{"role": "user", "content": "Hi"}]}
     headers = http.post("/v1/chat/completions", json=body).headers
     assert headers["x-familyai-job-id"].startswith("job-")
-    assert headers["x-familyai-queue"] == "chat-fast"
+    assert headers["x-familyai-queue"] == "chat-lightweight"
+    assert headers["x-familyai-route"].startswith("chat-lightweight;confidence=")
 
 
 def test_flower_shows_the_task_and_never_the_prompt(household: Household, client: openai.OpenAI) -> None:
