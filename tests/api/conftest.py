@@ -8,7 +8,9 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
+from api.gate import Gate
 from familyai.allowance import Role
+from familyai.broker import connect
 from familyai.catalogue import Profile
 from familyai.settings import Settings
 from tests.api.asr import QUEUE, Asr
@@ -53,3 +55,16 @@ async def asr(redis: Redis, served: Served) -> AsyncIterator[Asr]:
     made.start()
     yield made
     await made.stop()
+
+
+@pytest.fixture
+def gate(redis: Redis) -> Gate:
+    return Gate(redis, Profile.model_validate(PROFILE))
+
+
+@pytest.fixture
+async def other_gate(broker_url: str) -> AsyncIterator[Gate]:
+    """Another front's."""
+    client = connect(broker_url)
+    yield Gate(client, Profile.model_validate(PROFILE))
+    await client.aclose()

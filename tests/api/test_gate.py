@@ -1,7 +1,6 @@
 """Limits that a parent sets: at their edges, over time, from two fronts at once, and against who would evade them."""
 
 import re
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from random import Random
 from typing import Any
@@ -11,27 +10,11 @@ from redis.asyncio import Redis
 
 from api.gate import Gate
 from familyai import keys
-from familyai.broker import connect
-from familyai.catalogue import Profile
 from familyai.errors import LimitReached
 from familyai.job import Job
 from familyai.quota import TOKENS_PER_DAY, TOKENS_PER_MINUTE, Windows
 from tests.api.knocking import TOKEN_LIMITS, a_member, asking, end, entered, rationed_job, refused, under_way
-from tests.api.support import PROFILE
 from tests.clock import pass_time
-
-
-@pytest.fixture
-def gate(redis: Redis) -> Gate:
-    return Gate(redis, Profile.model_validate(PROFILE))
-
-
-@pytest.fixture
-async def other_gate(broker_url: str) -> AsyncIterator[Gate]:
-    """Another front's."""
-    client = connect(broker_url)
-    yield Gate(client, Profile.model_validate(PROFILE))
-    await client.aclose()
 
 
 async def test_who_has_no_limits_enters(gate: Gate, redis: Redis) -> None:

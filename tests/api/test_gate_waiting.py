@@ -1,7 +1,6 @@
 """At the gate: what waits, what the front dispatches, and what is left over."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
 
@@ -22,19 +21,6 @@ from tests.api.knocking import CLOCK, a_member, asking, at, end, entered, refuse
 from tests.api.support import PROFILE
 from tests.clock import pass_time
 from tests.support import a_job, free_port
-
-
-@pytest.fixture
-def gate(redis: Redis) -> Gate:
-    return Gate(redis, Profile.model_validate(PROFILE))
-
-
-@pytest.fixture
-async def other_gate(broker_url: str) -> AsyncIterator[Gate]:
-    """Another front's."""
-    client = connect(broker_url)
-    yield Gate(client, Profile.model_validate(PROFILE))
-    await client.aclose()
 
 
 async def test_as_many_wait_as_may(gate: Gate, redis: Redis) -> None:
