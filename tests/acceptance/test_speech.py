@@ -49,7 +49,9 @@ SENTENCES = (
     "Bring the ladder from the garage and hold it for me.",
     "Good morning, everyone, and thank you for coming.",
 )
-TWO = "The cat sat by the warm fire. Outside, the wind was blowing hard."
+TWO = "The cat sat on the kitchen table. Outside, it was raining all afternoon."
+"""Piper never speaks a text twice alike. The words looked for were heard in 60 readings of 60; of shorter or
+plainer ones ('dinner is ready', 'warm fire') one in thirty to sixty was misheard."""
 MOST_WRONG = 0.10
 
 
@@ -88,8 +90,8 @@ def test_every_format_can_be_heard_and_understood(client: openai.OpenAI, kind: s
     sound = speak(client, TWO, response_format=kind)
     assert 3 < duration_s(sound) < 8
     heard = client.audio.transcriptions.create(model="whisper-1", file=(f"a.{kind}", sound)).text
-    assert "warm fire" in heard
-    assert "wind" in heard
+    assert "kitchen" in heard
+    assert "afternoon" in heard
 
 
 def test_raw_samples_are_as_openai_documents_them(client: openai.OpenAI) -> None:
@@ -127,8 +129,8 @@ def test_every_response_format(client: openai.OpenAI, recording: tuple[str, byte
             text = answer
         case _:
             text = answer.text
-    assert "warm fire" in text
-    assert "wind" in text
+    assert "kitchen" in text
+    assert "afternoon" in text
 
 
 def test_times_of_segments_and_words(client: openai.OpenAI, recording: tuple[str, bytes]) -> None:
@@ -154,11 +156,11 @@ def test_a_transcript_as_it_is_recognised(client: openai.OpenAI, recording: tupl
     deltas = [event.delta for event in events if event.type == "transcript.text.delta"]
     assert events[-1].type == "transcript.text.done"
     assert "".join(deltas).strip() == events[-1].text.strip()
-    assert "warm fire" in events[-1].text
+    assert "kitchen" in events[-1].text
 
 
 def test_a_translation(client: openai.OpenAI, recording: tuple[str, bytes]) -> None:
-    assert "warm fire" in client.audio.translations.create(model="whisper-1", file=recording).text
+    assert "kitchen" in client.audio.translations.create(model="whisper-1", file=recording).text
 
 
 def test_as_open_webui_asks(household: Household, http: httpx.Client, recording: tuple[str, bytes]) -> None:
@@ -172,7 +174,7 @@ def test_as_open_webui_asks(household: Household, http: httpx.Client, recording:
 
     headers = {"content-type": form.headers["content-type"]}
     heard = http.post("/v1/audio/transcriptions", content=pieces(), headers=headers)
-    assert "warm fire" in heard.json()["text"]
+    assert "kitchen" in heard.json()["text"]
     spoken = http.post("/v1/audio/speech", json={"input": "Hello.", "voice": "alloy", "model": "tts-1"})
     assert spoken.headers["content-type"] == "audio/mpeg"
     anybody = httpx.Client(base_url=household.url)
