@@ -61,5 +61,5 @@ bench-speech: setup-dev ## Measure how fast the embedded Whisper hears
 eval-routing: setup-dev ## Examine the router on requests it never saw, beside keywords and LiteLLM; ARGS="--errors"
 	$(BIN)/python scripts/eval_routing.py $(ARGS)
 
-train-routing: setup-dev ## Train the router anew on the labelled requests; ARGS="--try" only compares penalties
+train-routing: setup-dev ## Train the router anew on the labelled requests; ARGS="--try" only cross-validates
 	$(BIN)/python scripts/train_routing.py $(ARGS)

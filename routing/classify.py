@@ -1,18 +1,20 @@
-"""What kind of request it is: a linear model weighs what it says, and what is certain goes before. Pure.
+"""What kind of request it is: a network weighs what it says, and what is certain goes before. Pure.
 
 1. A chat UI's side task, or an image anywhere: certain.
-2. Code or chat, by the model.
+2. Code or chat, by the network.
 3. Code: over `LONGEST_CODE_TOKENS` of it, whatever is asked of that, or tools of a coding agent in use: `code-agentic`.
-4. Chat: what the request wishes by name goes before what the model made of its words.
+4. Chat: what the request wishes by name goes before what the network made of its words.
 """
 
+import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from functools import cache
 
 from familyai.kinds import CHAT, CODE, Kind
 from routing.conversation import Conversation
-from routing.features import AGENT_TOOLS_USED, MOSTLY, THOUGHT_WISHED, Seen, see
-from routing.linear import WORDING, LinearModel, Scores, load, shares
+from routing.features import AGENT_TOOLS_USED, AT_FIRST, AT_LAST, MOSTLY, THOUGHT_WISHED, Seen, see
+from routing.network import WORDING, Network, Scores, load, shares
 from routing.shape import MOSTLY_CODE
 from routing.wished import NOTHING, Thought, Wished
 
@@ -22,10 +24,11 @@ TURNS = 3
 """Of the user's, that are looked at."""
 MOST_SIGNALS = 8
 _IN_A_REASON = 3
+_WHERE = re.compile("|".join((MOSTLY, AT_FIRST, AT_LAST)))
 _SAYS_LITTLE = frozenset({WORDING, "its length", "its sentences"})
 
 
-_MODEL = load()
+_NETWORK = load()
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,8 @@ class Signal:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`confidence`: the model's probability of the kind, 1 where a rule decides. `scores`: of all kinds it could be."""
+    """`confidence`: the network's probability of the kind, 1 where a rule decides. `scores`: of all kinds that it could
+    be."""
 
     kind: Kind
     confidence: float
@@ -64,7 +68,7 @@ def classify(
         return certain(Kind.VISION, "an image")
     if is_side_task:
         return certain(Kind.SIDE_TASK, "a chat UI's side task")
-    seen = seen_last(conversation, _MODEL)
+    seen = seen_last(conversation, _NETWORK)
     verdict = _weighed(seen, kinds)
     is_long_code = tokens > LONGEST_CODE_TOKENS and MOSTLY_CODE in seen.named
     if Kind.CODE_AGENTIC in kinds and (verdict.kind in CODE or is_long_code):
@@ -72,29 +76,35 @@ def classify(
     return verdict if verdict.kind in CODE else _chat(verdict, seen, wish, kinds)
 
 
-def seen_last(conversation: Conversation, model: LinearModel) -> Seen:
-    """The user's last turn, in the light of the model's judgement of the turns before it, each in that of its own."""
+def seen_last(conversation: Conversation, network: Network) -> Seen:
+    """The user's last turn, in the light of the network's judgement of the turns before it, each in that of its own."""
     *earlier, last = conversation.as_it_stood(TURNS)
     before: Scores | None = None
     for state in earlier:
-        before = shares(model.scores(see(state, before)))
+        before = shares(network.judge(see(state, before)).scores)
     return see(last, before)
 
 
 def _weighed(seen: Seen, kinds: tuple[Kind, ...]) -> Verdict:
-    scores = _MODEL.scores(seen)
-    odds = shares({kind: score for kind, score in scores.items() if kind in kinds})
+    judged = _NETWORK.judge(seen)
+    odds = shares({kind: score for kind, score in judged.scores.items() if kind in kinds})
     kind, *others = sorted(odds, key=odds.__getitem__, reverse=True)
-    signals = _signals(seen, scores, kind, others[0]) if others else ()
+    signals = _signals(judged.contributions(kind, others[0])) if others else ()
     return Verdict(kind, odds[kind], signals, _reason(signals, kind), odds)
 
 
-def _signals(seen: Seen, scores: Scores, kind: Kind, next_best: Kind) -> tuple[Signal, ...]:
+def _signals(contributions: dict[str, float]) -> tuple[Signal, ...]:
+    """The strongest, wherever in the text they stood."""
     weights: defaultdict[str, float] = defaultdict(float)
-    for name, weight in _MODEL.contributions(seen, scores, kind, next_best).items():
-        weights[name.removeprefix(MOSTLY)] += weight
+    for name, weight in contributions.items():
+        weights[_anywhere(name)] += weight
     strongest = sorted(weights, key=lambda name: abs(weights[name]), reverse=True)[:MOST_SIGNALS]
     return tuple(Signal(name, round(weights[name], 3)) for name in strongest)
+
+
+@cache
+def _anywhere(name: str) -> str:
+    return _WHERE.sub("", name)
 
 
 def _reason(signals: tuple[Signal, ...], kind: Kind) -> str:
@@ -145,7 +155,7 @@ def _wished(kind: Kind, thought: Thought | None) -> Kind:
 
 
 def _decided(verdict: Verdict, kind: Kind, reason: str) -> Verdict:
-    """By a rule, within what the model made of it."""
+    """By a rule, within what the network made of it."""
     family = CODE if kind in CODE else CHAT
     confidence = sum(share for known, share in verdict.scores.items() if known in family)
     signals = (Signal(reason, 1.0), *verdict.signals)[:MOST_SIGNALS]

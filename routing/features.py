@@ -1,4 +1,4 @@
-"""What can be seen in a conversation: named signals and how strong each is, for the linear model to weigh. Pure.
+"""What can be seen in a conversation: named signals and how strong each is, for the network to weigh. Pure.
 
 Each turn of the user's is seen by itself, in the light of what the conversation was before it. Of long texts the
 beginning, a piece of the middle and the end are read, so that time and memory do not grow with a pasted file.
@@ -8,36 +8,43 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from familyai.kinds import Kind
 from routing import lexicon
 from routing.conversation import Conversation
-from routing.shape import shape
+from routing.shape import lines_of_code, shape
 from routing.words import beginning, pieces, plain, wording, words_of
 
 Features = dict[str, float]
 
 MOSTLY = "mostly "
 """Before a concept, for how much of the text is about it."""
+AT_FIRST, AT_LAST = "at first: ", "at last: "
+"""Before a signal of the first or the last sentence: what is wanted stands there, however long the story between."""
 AGENT_TOOLS_USED = "used tools of a coding agent"
 THOUGHT_WISHED = "wishes for thought"
 
 BEFORE = "was "
 """Before a kind: with which probability the conversation was of it."""
 
-_READ = {"last": 1_000, "answer": 300, "system": 500}
+_READ = {"last": 600, "answer": 300, "system": 500}
 """Characters of a turn that are read."""
-_WORDING_READ = 350
+_WORDING_READ = 250
 """Characters of what was asked last whose wording is looked at."""
 _FULL = 3.0
 """So many occurrences say as much as can be said."""
+_FULL_IN_A_SENTENCE = 2.0
+_LONG_SENTENCE = 15
+"""Words."""
 _FEW_WORDS = 6
 _WORDING = 2.0
 
 _LEXICA = lexicon.load()
 
 _SENTENCE = re.compile(r"[.!?;。！？；\n]+")
+_BETWEEN_SENTENCES = re.compile(r"(?<=[.!?;:。！？；：])\s+|(?<=[。！？；])|\n+")
 _AGENT_TOOL = re.compile(
     r"edit|write_?file|read_?file|file_|_file|patch|str_replace|bash|shell|terminal|command|exec|run_|_run|grep|glob|"
     r"codebase|list_?dir|browser|click|navigate|page|screenshot|playwright|git|commit|repo|diff|lint|test|notebook|"
@@ -52,7 +59,7 @@ class Seen:
     last, each with the value that all its pieces have."""
 
     named: Features
-    wording: tuple[tuple[float, frozenset[str]], ...] = ()
+    wording: tuple[tuple[float, AbstractSet[str]], ...] = ()
 
 
 def see(conversation: Conversation, before: Mapping[Kind, float] | None = None) -> Seen:
@@ -60,15 +67,45 @@ def see(conversation: Conversation, before: Mapping[Kind, float] | None = None) 
     which probability of each kind."""
     last = next((turn.text for turn in reversed(conversation.turns) if turn.role == "user"), "")
     was = {f"{BEFORE}{kind}": share for kind, share in (before or {}).items()}
-    found = _of_last(last) | _of_answers(conversation) | _of_request(conversation) | _of_system(conversation.system)
-    return Seen(found | was, _wording(last) if last else ())
+    said = _said(excerpt(last, _READ["last"]))
+    found = _of_last(said) | _of_answers(conversation) | _of_request(conversation) | _of_system(conversation.system)
+    worded = said if len(last) <= _WORDING_READ else _said(excerpt(last, _WORDING_READ))
+    return Seen(found | was, _wording(worded) if last else ())
 
 
-def _of_last(text: str) -> Features:
-    text = excerpt(text, _READ["last"])
-    prose = _prose(text)
-    words = words_of(prose)
-    return _looks(text) | _concepts(prose, words) | _sizes(prose, words)
+@dataclass(frozen=True)
+class _Said:
+    """A text, what of it is prose, and the words of that."""
+
+    text: str
+    prose: str
+    words: list[str]
+
+
+def _said(text: str) -> _Said:
+    prose = plain(" ".join(text.split("```")[::2]) or text)  # without what stands in code blocks
+    return _Said(text, prose, words_of(prose))
+
+
+def _of_last(said: _Said) -> Features:
+    language = _LEXICA.language(said.prose, said.words)
+    return _looks(said.text) | _concepts(said, language) | _sizes(said) | _ends(said.text, language)
+
+
+def _ends(text: str, language: str) -> Features:
+    """Of a text of several sentences, what the first and the last say."""
+    first, *others = [sentence for sentence in _BETWEEN_SENTENCES.split(text) if sentence.strip()] or [""]
+    ends = ((AT_FIRST, first), (AT_LAST, others[-1])) if others else ()
+    return {where + name: value for where, said in ends for name, value in _of_sentence(said, language).items()}
+
+
+def _of_sentence(text: str, language: str) -> Features:
+    said = _said(text)
+    counts = _LEXICA.concepts(said.prose, said.words, language)
+    found = {name: min(1.0, count / _FULL_IN_A_SENTENCE) for name, count in counts.items()}
+    looks = {"a question": "?" in text or "？" in text, "lines of code": lines_of_code(text) > 0}
+    length = min(1.0, _length(said) / _LONG_SENTENCE)
+    return found | {"its length": length} | {name: 1.0 for name, is_it in looks.items() if is_it}
 
 
 def _of_answers(conversation: Conversation) -> Features:
@@ -106,39 +143,32 @@ def _of_system(system: str) -> Features:
     return {f"instructed: {name}": _strength(count) for name, count in concepts.items()}
 
 
-def _concepts(prose: str, words: list[str]) -> Features:
+def _concepts(said: _Said, language: str) -> Features:
     """How often each is meant, and how much of the text is about it."""
-    counts = _LEXICA.concepts(prose, words)
-    length = max(_FEW_WORDS, _length(prose, words))
+    counts = _LEXICA.concepts(said.prose, said.words, language)
+    length = max(_FEW_WORDS, _length(said))
     mostly = {MOSTLY + name: min(1.0, _FEW_WORDS * count / length) for name, count in counts.items()}
     return {name: _strength(count) for name, count in counts.items()} | mostly
 
 
-def _sizes(prose: str, words: list[str]) -> Features:
-    count = _length(prose, words)
+def _sizes(said: _Said) -> Features:
+    count = _length(said)
     sizes = {"very short": count <= 4, "short": 4 < count <= 12, "long": 45 < count <= 150, "very long": count > 150}
     return {name: 1.0 for name, is_it in sizes.items() if is_it} | {
         "its length": min(1.0, math.log1p(count) / 6),
-        "its sentences": min(1.0, len(_SENTENCE.findall(prose)) / 8),
+        "its sentences": min(1.0, len(_SENTENCE.findall(said.prose)) / 8),
     }
 
 
-def _length(prose: str, words: list[str]) -> float:
+def _length(said: _Said) -> float:
     """In words, of which a Chinese character is about half a one."""
-    return len(words) + (0 if prose.isascii() else sum(1 for char in prose if char > "⺀") / 1.7)
+    return len(said.words) + (0 if said.prose.isascii() else sum(1 for char in said.prose if char > "⺀") / 1.7)
 
 
-def _wording(text: str) -> tuple[tuple[float, frozenset[str]], ...]:
+def _wording(said: _Said) -> tuple[tuple[float, AbstractSet[str]], ...]:
     """Whole words, how it begins, and pieces of words: of each sort all together say as much, however many they are."""
-    prose = _prose(excerpt(text, _WORDING_READ))
-    words = words_of(prose)
-    sorts = wording(prose, words), beginning(prose, words), pieces(words)
-    return tuple((_WORDING / math.sqrt(len(sort)), frozenset(sort)) for sort in sorts if sort)
-
-
-def _prose(text: str) -> str:
-    """Plain, without what stands in code blocks."""
-    return plain(" ".join(text.split("```")[::2]) or text)
+    sorts = wording(said.prose, said.words), beginning(said.prose, said.words), pieces(said.words)
+    return tuple((_WORDING / math.sqrt(len(sort)), sort) for sort in sorts if sort)
 
 
 def excerpt(text: str, most: int) -> str:

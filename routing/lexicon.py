@@ -6,7 +6,7 @@ characters. Which language a text is in is told by its function words; only that
 `rat` or `brief` means something else next door.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from importlib.resources import files
 
@@ -32,7 +32,7 @@ class Lexicon:
         self.function_words: frozenset[str] = frozenset()
         self._exact: dict[str, list[str]] = {}
         self._prefixes: dict[str, list[tuple[str, str]]] = {}
-        self._begin_phrases: set[str] = set()
+        self._followed_by: dict[str, set[str]] = {}
         for concept, text in entries:
             said = {entry.strip() for entry in text.split(",")}
             if concept == FUNCTION_WORDS:
@@ -42,18 +42,19 @@ class Lexicon:
 
     def concepts(self, text: str, words: list[str]) -> Counter[str]:
         """How often each is meant in a plain text, whose words these are."""
-        exact, prefixes, found = self._exact, self._prefixes, Counter[str]()
-        for candidate in (*words, *phrases(words, self._begin_phrases), *runs(text, _LONGEST_RUN)):
+        exact, prefixes, found = self._exact, self._prefixes, list[str]()
+        for candidate in (*words, *phrases(words, self._followed_by), *runs(text, _LONGEST_RUN)):
             if candidate in exact:
-                found.update(exact[candidate])
+                found += exact[candidate]
         for word in words:
             if (known := prefixes.get(word[:_SHORTEST_PREFIX])) is not None:
-                found.update({concept for prefix, concept in known if word.startswith(prefix)})
-        return found
+                found += {concept for prefix, concept in known if word.startswith(prefix)}
+        return Counter(found)
 
-    def knows(self, words: set[str]) -> int:
-        """How much they speak for this language."""
-        return len(words & self.function_words) + len(words & self._exact.keys())
+    @property
+    def telling(self) -> set[str]:
+        """Words that speak for this language."""
+        return {*self.function_words, *self._exact}
 
     def _add(self, entry: str, concept: str) -> None:
         if entry.endswith("*"):
@@ -61,7 +62,8 @@ class Lexicon:
             return
         self._exact.setdefault(entry, []).append(concept)
         if " " in entry:
-            self._begin_phrases.add(entry.split(" ")[0])
+            first, second, *_ = entry.split(" ")
+            self._followed_by.setdefault(first, set()).add(second)
 
 
 class Lexica:
@@ -69,18 +71,22 @@ class Lexica:
 
     def __init__(self, lexica: dict[str, Lexicon]) -> None:
         self._lexica = lexica
+        self._said_in: defaultdict[str, list[str]] = defaultdict(list)
+        for code, lexicon in lexica.items():
+            for word in lexicon.telling:
+                self._said_in[word].append(code)
 
     def language(self, text: str, words: list[str]) -> str:
         """Of a plain text, whose words these are; English, when nothing tells."""
-        if sum(map(len, HAN.findall(text))) > _MUCH_CHINESE * len(text):
+        if not text.isascii() and sum(map(len, HAN.findall(text))) > _MUCH_CHINESE * len(text):
             return CHINESE
-        telling = set(words[:_TELLING])
-        known = {code: lexicon.knows(telling) for code, lexicon in self._lexica.items()}
-        return max(known, key=lambda code: (known[code], code == ENGLISH))
+        said_in = self._said_in
+        known = Counter(code for word in set(words[:_TELLING]) if word in said_in for code in said_in[word])
+        return max(self._lexica, key=lambda code: (known[code], code == ENGLISH))
 
-    def concepts(self, text: str, words: list[str]) -> Counter[str]:
-        """How often each is meant in a plain text, whose words these are."""
-        return self._lexica[self.language(text, words)].concepts(text, words)
+    def concepts(self, text: str, words: list[str], language: str | None = None) -> Counter[str]:
+        """How often each is meant in a plain text, whose words these are. `language`: where it is known already."""
+        return self._lexica[language or self.language(text, words)].concepts(text, words)
 
 
 def load() -> Lexica:

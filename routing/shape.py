@@ -1,6 +1,7 @@
 """The looks of a text: code, errors, names of files, formulas and sums, by simple signs. Pure."""
 
 import re
+from collections.abc import Iterator
 
 MOSTLY_CODE = "mostly code"
 
@@ -54,10 +55,10 @@ _LIKE_PLAIN_WORDS = (  # but for their capitals
     "Flutter Kotlin Scala Perl Lua Haskell Notion Zapier Tasker Shortcuts Terraform Ansible Puppet Chef Salt Helm "
     "Prisma Drizzle Vite Astro Svelte"
 )
-_TOOL_NAMES = re.compile(
-    rf"(?<![.!?] )(?<!^)\b(?:{'|'.join(_LIKE_PLAIN_WORDS.split())})\b"
-    r"|\bR\b(?= (?:I|how|want|with|code|script|data|plot))|\b[iI]n (?:C|R|Go|D|J)\b"
-)
+_TOOL_NAMES = frozenset(_LIKE_PLAIN_WORDS.split())
+_CAPITALISED = re.compile(r"\b[A-Z]\w+")
+_SENTENCE_ENDS = (". ", "! ", "? ")
+_LETTERS = re.compile(r"\bR\b(?= (?:I|how|want|with|code|script|data|plot))|\b[iI]n (?:C|R|Go|D|J)\b")
 _MATHS = re.compile(r"[xyn] ?[=<>+*/^-] ?\d|\d[xyn]\b|[fg]\([xn]\)|[∫∑√≤≥$^²³]")
 _SUM = re.compile(r"\d ?[+*/x×÷%−-] ?\d|\d ?%")
 _NUMBER = re.compile(r"\d+")
@@ -67,7 +68,7 @@ _URL = re.compile(r"https?://|www\.")
 def shape(text: str) -> dict[str, float]:
     """How often each sign occurs; what is there or not counts as three times."""
     lines = text.count("\n") + 1
-    code_lines = len(_CODE_LINE.findall(text))
+    code_lines = lines_of_code(text)
     tokens = [token for token in map(_bare, text.split()) if not _is_plain(token)]
     files = {token for token in tokens if _is_path(token)}
     return {
@@ -79,13 +80,25 @@ def shape(text: str) -> dict[str, float]:
         "several files": max(0, len(files) - 1),
         "identifiers": sum(1 for token in tokens if _IDENTIFIER.fullmatch(token)),
         "quoted code": len(_INLINE.findall(text)),
-        "a tool by its name": len(_TOOL_NAMES.findall(text)),
+        "a tool by its name": sum(1 for _ in _named_tools(text)) + len(_LETTERS.findall(text)),
         "formulas": len(_MATHS.findall(text)),
         "sums": len(_SUM.findall(text)),
         "numbers": len(_NUMBER.findall(text)) / 2,
         "an address": 3.0 * bool(_URL.search(text)),
         "a question": 3.0 * ("?" in text or "？" in text),
     }
+
+
+def _named_tools(text: str) -> Iterator[str]:
+    """Where a capital is no mere beginning of a sentence."""
+    for match in _CAPITALISED.finditer(text):
+        at = match.start()
+        if match[0] in _TOOL_NAMES and at and not text.startswith(_SENTENCE_ENDS, at - 2):
+            yield match[0]
+
+
+def lines_of_code(text: str) -> int:
+    return len(_CODE_LINE.findall(text))
 
 
 def _bare(token: str) -> str:

@@ -80,6 +80,8 @@ def probability(seen: Signs) -> float:
 
 def _of_text(text: str, where: str) -> Signs:
     """How many words of each group stand in it."""
+    if not text:
+        return {}
     said, first = plain(text), plain(text[:_BEGINS])
     words = set(words_of(said))
     found = {group: _count(group, words, said) for group in _GROUPS}

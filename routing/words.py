@@ -5,7 +5,7 @@ Words are compared without capitals and accents. Chinese has no spaces: there, r
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from itertools import pairwise
 
@@ -28,22 +28,23 @@ def plain(text: str) -> str:
 
 def words_of(text: str) -> list[str]:
     """Of a plain text, in order, without Chinese."""
-    return [word.replace("’", "'") for word in _WORD.findall(HAN.sub(" ", text))]
+    return _WORD.findall(text if text.isascii() else HAN.sub(" ", text).replace("’", "'"))
 
 
-def phrases(words: list[str], begin: AbstractSet[str]) -> Iterator[str]:
-    """Of two words and of three, that begin with one of these."""
-    for at, word in enumerate(words[:-1]):
-        if word in begin:
-            two = f"{word} {words[at + 1]}"
-            yield two
-            if at + 2 < len(words):
-                yield f"{two} {words[at + 2]}"
+def phrases(words: list[str], followed_by: Mapping[str, AbstractSet[str]]) -> list[str]:
+    """Of two words and of three, that begin with one of these and what may follow it."""
+    nothing = frozenset[str]()
+    begun = [
+        words[at : at + 3]
+        for at, (word, following) in enumerate(pairwise(words))
+        if following in followed_by.get(word, nothing)
+    ]
+    return [" ".join(some[:length]) for some in begun for length in range(2, len(some) + 1)]
 
 
 def runs(text: str, longest: int) -> Iterator[str]:
     """Of Chinese: a character that stands alone, else every two and more that follow each other."""
-    for run in HAN.findall(text):
+    for run in () if text.isascii() else HAN.findall(text):
         if len(run) == 1:
             yield run
         for length in range(2, longest + 1):
@@ -64,12 +65,12 @@ def beginning(text: str, words: list[str]) -> set[str]:
 
 
 def pieces(words: list[str]) -> set[str]:
-    """Of every word, with its ends marked."""
-    marked = {f"_{word}_" for word in words}
+    """Of every word that is longer than a piece, with its ends marked."""
+    marked = {f"_{word}_" for word in words if len(word) > PIECE}
     return {f"#{word[at : at + PIECE]}" for word in marked for at in range(len(word) - PIECE + 1)}
 
 
 def _characters(text: str) -> Iterator[str]:
-    for run in HAN.findall(text):
+    for run in () if text.isascii() else HAN.findall(text):
         yield from run
         yield from map("".join, pairwise(run))
