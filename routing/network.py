@@ -10,6 +10,7 @@ import gzip
 import math
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,8 @@ class Judged:
 @dataclass(frozen=True)
 class Network:
     """`named` and `wording`: which row is a signal's or a piece's. Shapes, of `k` kinds and `u` units: `signals` rows ×
-    (k + u), for the kinds and for the units, and so `bias`; `outer` u × k, `pieces` rows × k."""
+    (k + u), for the kinds and for the units, and so `bias`; `outer` u × k, `pieces` rows × k, of which the first is no
+    piece's."""
 
     kinds: tuple[Kind, ...]
     bias: Numbers
@@ -74,12 +76,9 @@ class Network:
         return Judged(dict(zip(self.kinds, sums.tolist(), strict=True)), self, list(known), rows, values, units > 0)
 
     def _of_wording(self, seen: Seen) -> Numbers:
-        """The many pieces share a value, so they are added first."""
-        sums = np.zeros(len(self.kinds), np.float32)
-        for value, pieces in seen.wording:
-            known = [row for row in map(self.wording.get, pieces) if row is not None]
-            sums += value * np.add.reduce(self.pieces[known])
-        return sums
+        known = [list(filter(None, map(self.wording.get, pieces))) for _, pieces in seen.wording]
+        values = np.repeat([value for value, _ in seen.wording], [len(rows) for rows in known])
+        return values.astype(np.float32) @ self.pieces.take([*chain.from_iterable(known)], 0)
 
 
 def shares(scores: Scores) -> Scores:
@@ -94,7 +93,7 @@ def network_of(document: dict[str, Any]) -> Network:
     """Of what the training wrote, in hundredths."""
     kinds = tuple(Kind(kind) for kind in document["kinds"])
     named, signals = _rows(document["signals"])
-    wording, pieces = _rows(document["wording"])
+    wording, pieces = _rows({"": [0] * len(kinds)} | document["wording"])
     return Network(kinds, _numbers(document["bias"]), named, signals, _numbers(document["outer"]), wording, pieces)
 
 

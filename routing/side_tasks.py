@@ -82,11 +82,12 @@ def _of_text(text: str, where: str) -> Signs:
     """How many words of each group stand in it."""
     if not text:
         return {}
-    said, first = plain(text), plain(text[:_BEGINS])
+    said = plain(text)
     words = set(words_of(said))
-    found = {group: _count(group, words, said) for group in _GROUPS}
-    own = _count(_OWN, set(words_of(first)), first)
-    counts = found | {_OWN: own}
+    counts = {group: _count(group, words, said) for group in _GROUPS}
+    if len(text) > _BEGINS:
+        first = plain(text[:_BEGINS])
+        counts[_OWN] = _count(_OWN, set(words_of(first)), first)
     every = all(counts[group] for group in _ALL)
     return {f"{where} {group}": min(1.0, count / _FULL) for group, count in counts.items() if count} | (
         {f"{where} all": 1.0} if every else {}

@@ -129,3 +129,9 @@ def test_each_turn_is_judged_in_the_light_of_those_before() -> None:
         is Kind.CODE_TRADITIONAL
     )
     assert kind(QUICK, "Lima.", "and of Chile?") is Kind.CHAT_LIGHTWEIGHT
+
+
+def test_a_signal_is_told_once_wherever_it_stood() -> None:
+    names = [signal.name for signal in judged("Write me a poem on rain. Something sad. Rhymes would be lovely!").signals]
+    assert len(set(names)) == len(names)
+    assert not any(name.startswith(("mostly ", "at first: ", "at last: ")) for name in names)

@@ -31,6 +31,25 @@ def test_only_the_last_turn_of_the_users_is_seen() -> None:
     assert "asks for creative writing" not in chat(ask, "Soft paws …", "Thanks")
 
 
+def test_what_the_first_and_the_last_sentence_say_is_told_apart() -> None:
+    found = chat("Write me a poem. We had such a lovely day at the lake with the children. What is the capital of Norway?")
+    assert "at first: asks for creative writing" in found
+    assert "at last: asks for creative writing" not in found
+    assert found["at last: a question"] == 1
+    assert "at first: a question" not in found
+
+
+@pytest.mark.parametrize("text", ["", "Write me a poem", "Write me a poem.", "帮我写一首诗。"])
+def test_a_single_sentence_has_no_first_and_last(text: str) -> None:
+    assert not any(name.startswith(("at first: ", "at last: ")) for name in chat(text))
+
+
+def test_a_chinese_text_has_sentences_without_blanks() -> None:
+    found = chat("帮我写一首诗。挪威的首都是哪里？")
+    assert "at first: asks for creative writing" in found
+    assert "at last: asks for creative writing" not in found
+
+
 def test_an_assistants_code_is_no_code_of_the_users() -> None:
     found = chat("Hi", "```python\nx = 1\ny = 2\n```", "Thanks")
     assert found["answered with a code block"] == 1
