@@ -21,6 +21,9 @@ MARK = "### Task:"
 _QUOTES = ("<chat_history>", "<text>", "<type>")
 _WITH_CONTEXT = "<context>"
 """Open WebUI gives a person's question with documents the same heading."""
+_CHATS = ("messages", "input")
+"""Where a request has a conversation: chats, and responses."""
+_LONGEST = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 _READ = 500, 250
 """Characters of the beginning and the end of a text in which signs are looked for."""
 _BEGINS = 220
@@ -44,7 +47,7 @@ Signs = dict[str, float]
 
 def is_side_task(body: dict[str, Any], conversation: Conversation) -> bool:
     """Whether nobody reads along as this is answered."""
-    if not isinstance(body.get("messages"), list) or not conversation.turns:
+    if not conversation.turns or not any(isinstance(body.get(field), list) for field in _CHATS):
         return False
     turn = conversation.turns[-1]
     last = turn.text if turn.role == "user" else ""
@@ -58,7 +61,7 @@ def signs(body: dict[str, Any], conversation: Conversation, last: str) -> Signs:
     system, last = _ends(conversation.system), _ends(last)
     of_system, of_last = _of_text(system, "instructed"), _of_text(last, "asked")
     quoted = bool(_TAG.search(last) or (_USER.search(last) and _ASSISTANT.search(last)))
-    longest = body.get("max_tokens") or body.get("max_completion_tokens")
+    longest = next((body[field] for field in _LONGEST if body.get(field)), None)
     about = {
         "a transcript": quoted,
         "a transcript for a by-product": quoted and bool(of_system.get("instructed all") or of_last.get("asked all")),

@@ -15,6 +15,7 @@ import psutil
 import routing
 from familyai.catalogue import Prefer, Profile
 from familyai.errors import RequestError
+from familyai.heap import settle_heap
 from routing.conversation import read
 from routing.decide import decide
 from routing.examples import Example
@@ -77,7 +78,9 @@ def _about(code: str, number: int) -> dict[str, Any]:
 
 
 def timing(what: str, asked: Sequence[Asked], limit: float, rounds: int, profile: Profile) -> Timing:
-    """Every decision is timed alone, and all rounds count; the first few, which warm up, do not."""
+    """Every decision is timed alone, and all rounds count; the first few, which warm up, do not. The heap is frozen
+    first, as the front's is."""
+    settle_heap()
     for body, prefer in asked[:50]:
         _decide(body, prefer, profile)
     cpu_ns, wall_ns = [], []

@@ -13,7 +13,7 @@ from routing.decide import judge
 from routing.estimate import text_tokens
 from routing.examples import BLIND, Example, fingerprint, read_examples
 
-LEAST, LEAST_OF_EACH = 0.91, 0.88
+LEAST, LEAST_BLIND, LEAST_OF_EACH = 0.95, 0.92, 0.9
 EXAMPLES = read_examples()
 
 
@@ -48,8 +48,8 @@ def test_ids_and_texts_stand_once_and_every_kind_and_language_is_held_out() -> N
 
 
 def test_what_is_held_out_is_told_apart(verdicts: list[tuple[Example, Verdict]]) -> None:
-    assert share(verdicts) >= LEAST
-    assert share([pair for pair in verdicts if pair[0].source == BLIND]) >= LEAST
+    assert share([pair for pair in verdicts if pair[0].source != BLIND]) >= LEAST
+    assert share([pair for pair in verdicts if pair[0].source == BLIND]) >= LEAST_BLIND
 
 
 @pytest.mark.parametrize("kind", Kind)

@@ -132,6 +132,8 @@ def test_each_turn_is_judged_in_the_light_of_those_before() -> None:
 
 
 def test_a_signal_is_told_once_wherever_it_stood() -> None:
-    names = [signal.name for signal in judged("Write me a poem on rain. Something sad. Rhymes would be lovely!").signals]
+    names = [
+        signal.name for signal in judged("Write me a poem on rain. Something sad. Rhymes would be lovely!").signals
+    ]
     assert len(set(names)) == len(names)
     assert not any(name.startswith(("mostly ", "at first: ", "at last: ")) for name in names)

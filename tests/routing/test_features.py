@@ -32,7 +32,9 @@ def test_only_the_last_turn_of_the_users_is_seen() -> None:
 
 
 def test_what_the_first_and_the_last_sentence_say_is_told_apart() -> None:
-    found = chat("Write me a poem. We had such a lovely day at the lake with the children. What is the capital of Norway?")
+    found = chat(
+        "Write me a poem. We had such a lovely day at the lake with the children. What is the capital of Norway?"
+    )
     assert "at first: asks for creative writing" in found
     assert "at last: asks for creative writing" not in found
     assert found["at last: a question"] == 1

@@ -29,6 +29,7 @@ def asking(content: Any, **more: Any) -> dict[str, Any]:
         asking("\n" + TITLE),
         asking([{"type": "text", "text": TITLE}]),
         {"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": TITLE}]},
+        {"input": [{"role": "user", "content": [{"type": "input_text", "text": TITLE}]}]},
     ],
 )
 def test_open_webuis_own_prompts(body: dict[str, Any]) -> None:
@@ -48,6 +49,8 @@ def test_open_webuis_own_prompts(body: dict[str, Any]) -> None:
         {"messages": [TITLE]},
         {"prompt": TITLE},
         {"input": TITLE},
+        {"input": [TITLE]},
+        {"input": [1, 2]},
         {},
         asking(None),
         asking([]),
