@@ -71,7 +71,7 @@ class Network:
         rows = [self.named[name] for name in known]
         values = np.array(list(known.values()), np.float32)
         both = values @ self.signals[rows] + self.bias
-        wide, units = np.split(both, [len(self.kinds)])
+        wide, units = both[: len(self.kinds)], both[len(self.kinds) :]
         sums = wide + np.maximum(units, 0) @ self.outer + self._of_wording(seen)
         return Judged(dict(zip(self.kinds, sums.tolist(), strict=True)), self, list(known), rows, values, units > 0)
 
