@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -268,6 +269,11 @@ class Profile(_Frozen):
     def models(self) -> dict[str, Model]:
         """Physical queues only, in the file's order."""
         return {name: queue for name, queue in self.queues.items() if isinstance(queue, Model)}
+
+    @cached_property
+    def shortest_context_tokens(self) -> int | None:
+        """What every model can read; None where no model is limited here."""
+        return min((model.context_tokens for model in self.models.values() if model.context_tokens), default=None)
 
     @property
     def resident(self) -> dict[str, Model]:

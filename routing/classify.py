@@ -13,9 +13,9 @@ from functools import cache
 
 from familyai.kinds import CHAT, CODE, Kind
 from routing.conversation import Conversation
-from routing.features import AGENT_TOOLS_USED, AT_FIRST, AT_LAST, MOSTLY, THOUGHT_WISHED, Seen, see
+from routing.features import AGENT_TOOLS_USED, AT_FIRST, AT_LAST, MOSTLY, THOUGHT_WISHED, Seen, excerpt, see
 from routing.network import WORDING, Network, Scores, load, shares
-from routing.shape import MOSTLY_CODE
+from routing.shape import is_mostly_code
 from routing.wished import NOTHING, Thought, Wished
 
 LONGEST_CODE_TOKENS = 8_000
@@ -24,6 +24,8 @@ TURNS = 3
 """Of the user's, that are looked at."""
 MOST_SIGNALS = 8
 _IN_A_REASON = 3
+_READ_OF_LONG = 2_000
+"""Characters, for whether a text that is as long as that is code."""
 _WHERE = re.compile("|".join((MOSTLY, AT_FIRST, AT_LAST)))
 _SAYS_LITTLE = frozenset({WORDING, "its length", "its sentences"})
 
@@ -70,7 +72,7 @@ def classify(
         return certain(Kind.SIDE_TASK, "a chat UI's side task")
     seen = seen_last(conversation, _NETWORK)
     verdict = _weighed(seen, kinds)
-    is_long_code = tokens > LONGEST_CODE_TOKENS and MOSTLY_CODE in seen.named
+    is_long_code = tokens > LONGEST_CODE_TOKENS and is_mostly_code(excerpt(conversation.asked_last, _READ_OF_LONG))
     if Kind.CODE_AGENTIC in kinds and (verdict.kind in CODE or is_long_code):
         return _code(verdict, conversation, seen, tokens)
     return verdict if verdict.kind in CODE else _chat(verdict, seen, wish, kinds)

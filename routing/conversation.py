@@ -41,6 +41,10 @@ class Conversation:
         """What the user said, first to last."""
         return [turn.text for turn in self.turns if turn.role == "user" and turn.text]
 
+    @property
+    def asked_last(self) -> str:
+        return next((turn.text for turn in reversed(self.turns) if turn.role == "user"), "")
+
     def as_it_stood(self, most: int) -> list["Conversation"]:
         """At each of the user's last turns, first to last: with what was answered until then, and only that turn."""
         asked = [at for at, turn in enumerate(self.turns) if turn.role == "user" and turn.text][-most:]

@@ -9,7 +9,7 @@ from typing import Any
 
 from familyai.allowance import Allowance
 from familyai.catalogue import Prefer, Profile, Route, Task
-from routing.classify import Signal, Verdict, classify
+from routing.classify import LONGEST_CODE_TOKENS, Signal, Verdict, classify
 from routing.conversation import read
 from routing.estimate import schema_tokens, text_tokens
 from routing.place import NOTHING_KNOWN, Asked, Moment, place
@@ -55,12 +55,18 @@ def decide(
     route = route_named(name, profile)
     if route is None or task is not Task.GENERATE:
         return named(name, resolve(name, profile, task), allowance)
-    tokens = text_tokens(body)
+    of_schemas = schema_tokens(body)
+    tokens = text_tokens(body, exact_from=_least_limit(profile) - of_schemas)
     verdict = judge(body, tokens, route, prefer)
-    found = place(Asked(verdict, tokens + schema_tokens(body), profile, allowance, moment))
+    found = place(Asked(verdict, tokens + of_schemas, profile, allowance, moment))
     reason = "; ".join((verdict.reason, *found.notes))
     to = target(found.queue, profile)
     return Decision(to, verdict.kind, round(verdict.confidence, 3), reason, verdict.signals, found.fallbacks)
+
+
+def _least_limit(profile: Profile) -> int:
+    """In tokens: what is shorter is not too long for anything."""
+    return min(LONGEST_CODE_TOKENS, profile.shortest_context_tokens or LONGEST_CODE_TOKENS)
 
 
 def judge(body: dict[str, Any], tokens: int, route: Route, prefer: Prefer | None = None) -> Verdict:

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from familyai.catalogue import Model, Task
-from routing.tokens import tokens_of
+from routing.tokens import most_tokens_of, tokens_of
 
 IMAGE_TOKENS = 1_000
 """About a megapixel of Qwen2-VL's: one token for 28 x 28 pixels. How long the URL is says nothing."""
@@ -100,9 +100,14 @@ def schema_tokens(body: dict[str, Any]) -> int:
     return sum(_schema_tokens(body[name]) for name in _SCHEMAS if name in body)
 
 
-def text_tokens(body: dict[str, Any]) -> int:
-    """Of what was said: a conversation, its instructions and its images."""
-    return sum(_walked(body[name]) for name in _TEXTS if name in body)
+def text_tokens(body: dict[str, Any], exact_from: int = 0) -> int:
+    """Of what was said: a conversation, its instructions and its images.
+
+    `exact_from`: what surely takes fewer is not counted; then this is how many it takes at most, which is told sooner.
+    """
+    found = [_walked(body[name]) for name in _TEXTS if name in body]
+    at_most = sum(others + most_tokens_of(text) for others, text in found)
+    return at_most if at_most < exact_from else sum(others + tokens_of(text) for others, text in found)
 
 
 def _schema_tokens(value: Any) -> int:
@@ -110,13 +115,14 @@ def _schema_tokens(value: Any) -> int:
     try:
         return 0 if value is None else tokens_of(orjson.dumps(value).decode())
     except orjson.JSONEncodeError:  # deeper than any engine reads
-        return _walked(value)
+        others, text = _walked(value)
+        return others + tokens_of(text)
 
 
-def _walked(value: Any) -> int:
-    """Texts by what the tokenizer would make of them, tokens by their number, media by their kind.
+def _walked(value: Any) -> tuple[int, str]:
+    """How many tokens there are besides texts (tokens by their number, media by their kind), and all texts at once.
 
-    Without recursion, and all texts at once: a client decides how deep its body is, and of how many texts.
+    Without recursion: a client decides how deep its body is, and of how many texts.
     """
     total, texts, pending = 0, list[str](), [value]
     while pending:
@@ -130,7 +136,7 @@ def _walked(value: Any) -> int:
             media = {key: tokens for key in value.keys() & _MEDIA_KEYS if (tokens := _media_tokens(key, value[key]))}
             total += sum(media.values())
             pending.extend(child for key, child in value.items() if key not in media)
-    return total + tokens_of(" ".join(texts))
+    return total, " ".join(texts)
 
 
 def _are_tokens(value: list[Any]) -> bool:

@@ -29,9 +29,9 @@ THOUGHT_WISHED = "wishes for thought"
 BEFORE = "was "
 """Before a kind: with which probability the conversation was of it."""
 
-_READ = {"last": 600, "answer": 300, "system": 500}
+_READ = {"last": 300, "answer": 200, "system": 300}
 """Characters of a turn that are read."""
-_WORDING_READ = 250
+_WORDING_READ = 200
 """Characters of what was asked last whose wording is looked at."""
 _FULL = 3.0
 """So many occurrences say as much as can be said."""
@@ -40,6 +40,7 @@ _LONG_SENTENCE = 15
 """Words."""
 _FEW_WORDS = 6
 _WORDING = 2.0
+_BEFORE_CHINESE = "⺀"
 
 _LEXICA = lexicon.load()
 
@@ -65,7 +66,7 @@ class Seen:
 def see(conversation: Conversation, before: Mapping[Kind, float] | None = None) -> Seen:
     """All that there is in a conversation with one turn of the user's, in the light of what it was `before` that: with
     which probability of each kind."""
-    last = next((turn.text for turn in reversed(conversation.turns) if turn.role == "user"), "")
+    last = conversation.asked_last
     was = {f"{BEFORE}{kind}": share for kind, share in (before or {}).items()}
     said = _said(excerpt(last, _READ["last"]))
     found = _of_last(said) | _of_answers(conversation) | _of_request(conversation) | _of_system(conversation.system)
@@ -75,16 +76,23 @@ def see(conversation: Conversation, before: Mapping[Kind, float] | None = None) 
 
 @dataclass(frozen=True)
 class _Said:
-    """A text, what of it is prose, and the words of that."""
+    """A text, what of it is prose, the words of that, and how long it is in words."""
 
     text: str
     prose: str
     words: list[str]
+    length: float
 
 
 def _said(text: str) -> _Said:
     prose = plain(" ".join(text.split("```")[::2]) or text)  # without what stands in code blocks
-    return _Said(text, prose, words_of(prose))
+    words = words_of(prose)
+    return _Said(text, prose, words, len(words) + _chinese_words(prose))
+
+
+def _chinese_words(prose: str) -> float:
+    """A character is about half a one."""
+    return 0.0 if prose.isascii() else sum(map(_BEFORE_CHINESE.__lt__, prose)) / 1.7
 
 
 def _of_last(said: _Said) -> Features:
@@ -104,7 +112,7 @@ def _of_sentence(text: str, language: str) -> Features:
     counts = _LEXICA.concepts(said.prose, said.words, language)
     found = {name: min(1.0, count / _FULL_IN_A_SENTENCE) for name, count in counts.items()}
     looks = {"a question": "?" in text or "？" in text, "lines of code": lines_of_code(text) > 0}
-    length = min(1.0, _length(said) / _LONG_SENTENCE)
+    length = min(1.0, said.length / _LONG_SENTENCE)
     return found | {"its length": length} | {name: 1.0 for name, is_it in looks.items() if is_it}
 
 
@@ -146,23 +154,18 @@ def _of_system(system: str) -> Features:
 def _concepts(said: _Said, language: str) -> Features:
     """How often each is meant, and how much of the text is about it."""
     counts = _LEXICA.concepts(said.prose, said.words, language)
-    length = max(_FEW_WORDS, _length(said))
+    length = max(_FEW_WORDS, said.length)
     mostly = {MOSTLY + name: min(1.0, _FEW_WORDS * count / length) for name, count in counts.items()}
     return {name: _strength(count) for name, count in counts.items()} | mostly
 
 
 def _sizes(said: _Said) -> Features:
-    count = _length(said)
+    count = said.length
     sizes = {"very short": count <= 4, "short": 4 < count <= 12, "long": 45 < count <= 150, "very long": count > 150}
     return {name: 1.0 for name, is_it in sizes.items() if is_it} | {
         "its length": min(1.0, math.log1p(count) / 6),
         "its sentences": min(1.0, len(_SENTENCE.findall(said.prose)) / 8),
     }
-
-
-def _length(said: _Said) -> float:
-    """In words, of which a Chinese character is about half a one."""
-    return len(said.words) + (0 if said.prose.isascii() else sum(1 for char in said.prose if char > "⺀") / 1.7)
 
 
 def _wording(said: _Said) -> tuple[tuple[float, AbstractSet[str]], ...]:

@@ -7,8 +7,10 @@ characters. Which language a text is in is told by its function words; only that
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from importlib.resources import files
+from itertools import chain
 
 import yaml
 
@@ -18,10 +20,12 @@ FUNCTION_WORDS = "function words"
 CHINESE, ENGLISH, COMMON = "zh", "en", "common"
 _LONGEST_RUN = 5
 _SHORTEST_PREFIX = 4
-_TELLING = 60
-"""So many words of a text tell its language."""
+_TELLING = 30
+"""So many words of a text tell its language, function words before all others."""
 _MUCH_CHINESE = 0.08
 """Of a text's characters: with so much it is Chinese, however many English words stand in it."""
+
+SaidIn = dict[str, list[str]]
 
 
 class Lexicon:
@@ -42,13 +46,12 @@ class Lexicon:
 
     def concepts(self, text: str, words: list[str]) -> Counter[str]:
         """How often each is meant in a plain text, whose words these are."""
-        exact, prefixes, found = self._exact, self._prefixes, list[str]()
-        for candidate in (*words, *phrases(words, self._followed_by), *runs(text, _LONGEST_RUN)):
-            if candidate in exact:
-                found += exact[candidate]
+        exact, prefixes = self._exact, self._prefixes
+        candidates = chain(words, phrases(words, self._followed_by), runs(text, _LONGEST_RUN))
+        found = [*chain.from_iterable(map(exact.__getitem__, filter(exact.__contains__, candidates)))]
         for word in words:
-            if (known := prefixes.get(word[:_SHORTEST_PREFIX])) is not None:
-                found += {concept for prefix, concept in known if word.startswith(prefix)}
+            if (begun := word[:_SHORTEST_PREFIX]) in prefixes:
+                found += {concept for prefix, concept in prefixes[begun] if word.startswith(prefix)}
         return Counter(found)
 
     @property
@@ -71,22 +74,35 @@ class Lexica:
 
     def __init__(self, lexica: dict[str, Lexicon]) -> None:
         self._lexica = lexica
-        self._said_in: defaultdict[str, list[str]] = defaultdict(list)
-        for code, lexicon in lexica.items():
-            for word in lexicon.telling:
-                self._said_in[word].append(code)
+        self._function_words = _said_in({code: lexicon.function_words for code, lexicon in lexica.items()})
+        self._words = _said_in({code: lexicon.telling for code, lexicon in lexica.items()})
 
     def language(self, text: str, words: list[str]) -> str:
         """Of a plain text, whose words these are; English, when nothing tells."""
         if not text.isascii() and sum(map(len, HAN.findall(text))) > _MUCH_CHINESE * len(text):
             return CHINESE
-        said_in = self._said_in
-        known = Counter(code for word in set(words[:_TELLING]) if word in said_in for code in said_in[word])
-        return max(self._lexica, key=lambda code: (known[code], code == ENGLISH))
+        words = words[:_TELLING]
+        return _told(self._function_words, words) or _told(self._words, words) or ENGLISH
 
     def concepts(self, text: str, words: list[str], language: str | None = None) -> Counter[str]:
         """How often each is meant in a plain text, whose words these are. `language`: where it is known already."""
         return self._lexica[language or self.language(text, words)].concepts(text, words)
+
+
+def _said_in(words: Mapping[str, AbstractSet[str]]) -> SaidIn:
+    """In which languages each word is said."""
+    said_in: defaultdict[str, list[str]] = defaultdict(list)
+    for language, known in words.items():
+        for word in known:
+            said_in[word].append(language)
+    return said_in
+
+
+def _told(said_in: SaidIn, words: list[str]) -> str:
+    """The language that most of the words are of; "" where two have as many, or none has any."""
+    known = Counter(chain.from_iterable(map(said_in.__getitem__, said_in.keys() & words)))
+    (best, count), *others = known.most_common(2) or [("", 0)]
+    return "" if others and others[0][1] == count else best
 
 
 def load() -> Lexica:

@@ -29,14 +29,14 @@ WORDING = "its wording"
 
 @dataclass(frozen=True)
 class Judged:
-    """`scores`: log-odds up to a constant. `names`, `rows` and `values`: of the signals that the network knows;
-    `at_work`: which units are."""
+    """`scores`: log-odds up to a constant. `names`, `values` and `weights` (rows of `Network.signals`): of the signals
+    that the network knows; `at_work`: which units are."""
 
     scores: Scores
     network: "Network"
     names: list[str]
-    rows: list[int]
     values: Numbers
+    weights: Numbers
     at_work: NDArray[np.bool_]
 
     def contributions(self, kind: Kind, against: Kind) -> dict[str, float]:
@@ -45,7 +45,7 @@ class Judged:
         through = np.zeros_like(net.bias)
         through[one], through[other] = 1, -1
         through[len(net.kinds) :] = (net.outer[:, one] - net.outer[:, other]) * self.at_work
-        each = self.values * (net.signals[self.rows] @ through)
+        each = self.values * (self.weights @ through)
         prior = float(net.bias @ through)
         of_wording = self.scores[kind] - self.scores[against] - prior - float(each.sum())
         return dict(zip(self.names, each.tolist(), strict=True)) | {WORDING: of_wording}
@@ -68,12 +68,12 @@ class Network:
     def judge(self, seen: Seen) -> "Judged":
         """What training never saw says nothing."""
         known = {name: value for name, value in seen.named.items() if name in self.named}
-        rows = [self.named[name] for name in known]
-        values = np.array(list(known.values()), np.float32)
-        both = values @ self.signals[rows] + self.bias
+        weights = self.signals.take([*map(self.named.__getitem__, known)], 0)
+        values = np.array([*known.values()], np.float32)
+        both = values @ weights + self.bias
         wide, units = both[: len(self.kinds)], both[len(self.kinds) :]
         sums = wide + np.maximum(units, 0) @ self.outer + self._of_wording(seen)
-        return Judged(dict(zip(self.kinds, sums.tolist(), strict=True)), self, list(known), rows, values, units > 0)
+        return Judged(dict(zip(self.kinds, sums.tolist(), strict=True)), self, [*known], values, weights, units > 0)
 
     def _of_wording(self, seen: Seen) -> Numbers:
         known = [list(filter(None, map(self.wording.get, pieces))) for _, pieces in seen.wording]

@@ -17,7 +17,7 @@ from familyai.catalogue import Profile, Task
 from familyai.errors import BadRequest, RequestError
 from familyai.kinds import CHAT, CODE, Kind
 from routing.classify import Verdict
-from routing.resolve import may_use, not_theirs, target
+from routing.resolve import Target, may_use, not_theirs, target
 
 EQUAL = 0.2
 """Two kinds whose probabilities differ by less are about as likely."""
@@ -67,7 +67,7 @@ def place(asked: Asked) -> Place:
     against = {queue: _against(queue, asked) for queue in listed}
     possible = [queue for queue in listed if against[queue] is None]
     if not possible:
-        return _longest(asked, [queue for queue in listed if _is_theirs(queue, asked)])
+        return _longest(asked, [queue for queue in listed if _serves(target(queue, asked.profile), asked)])
     queue, notes = _chosen(possible, asked)
     better = listed[: listed.index(queue if queue in possible else possible[0])]
     passed = tuple(why for other in better if (why := against[other]) is not None)
@@ -90,16 +90,16 @@ def _blindness(queue: str, asked: Asked) -> tuple[str, ...]:
 
 def _against(queue: str, asked: Asked) -> str | None:
     """Why a queue cannot serve it whatever the moment; None if it can."""
-    if not _is_theirs(queue, asked):
+    to = target(queue, asked.profile)
+    if not _serves(to, asked):
         return f"{queue} is not yours to use"
-    context = target(queue, asked.profile).model.context_tokens
+    context = to.model.context_tokens
     if context is not None and asked.tokens >= context:
         return f"it is too long for {queue}"
     return None
 
 
-def _is_theirs(queue: str, asked: Asked) -> bool:
-    to = target(queue, asked.profile)
+def _serves(to: Target, asked: Asked) -> bool:
     return may_use(asked.allowance, to) and Task.GENERATE in to.model.tasks
 
 

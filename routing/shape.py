@@ -3,8 +3,6 @@
 import re
 from collections.abc import Iterator
 
-MOSTLY_CODE = "mostly code"
-
 # `*+` and `++` never give back, and so cannot try every way to part a long line of blanks
 _FENCE = re.compile(r"^[^\S\n]*+(?:```|~~~)", re.MULTILINE)
 _KEYWORDS = (
@@ -59,32 +57,34 @@ _TOOL_NAMES = frozenset(_LIKE_PLAIN_WORDS.split())
 _CAPITALISED = re.compile(r"\b[A-Z]\w+")
 _SENTENCE_ENDS = (". ", "! ", "? ")
 _LETTERS = re.compile(r"\bR\b(?= (?:I|how|want|with|code|script|data|plot))|\b[iI]n (?:C|R|Go|D|J)\b")
-_MATHS = re.compile(r"[xyn] ?[=<>+*/^-] ?\d|\d[xyn]\b|[fg]\([xn]\)|[∫∑√≤≥$^²³]")
+_SYMBOLS = r"[fg]\([xn]\)|[∫∑√≤≥$^²³]"
+_FORMULA = re.compile(_SYMBOLS)
+_FORMULA_WITH_NUMBERS = re.compile(rf"[xyn] ?[=<>+*/^-] ?\d|\d[xyn]\b|{_SYMBOLS}")
 _SUM = re.compile(r"\d ?[+*/x×÷%−-] ?\d|\d ?%")
 _NUMBER = re.compile(r"\d+")
-_URL = re.compile(r"https?://|www\.")
+_ADDRESSES = "http://", "https://", "www."
 
 
 def shape(text: str) -> dict[str, float]:
     """How often each sign occurs; what is there or not counts as three times."""
-    lines = text.count("\n") + 1
     code_lines = lines_of_code(text)
     tokens = [token for token in map(_bare, text.split()) if not _is_plain(token)]
     files = {token for token in tokens if _is_path(token)}
+    numbers = len(_NUMBER.findall(text))
     return {
         "a code block": 3.0 * bool(_FENCE.search(text)),
         "lines of code": code_lines if code_lines > 1 else code_lines / 2,
-        MOSTLY_CODE: 3.0 * (code_lines / lines > 0.5 and code_lines > 2),
-        "an error or a stack trace": sum(text.count(trace) for trace in _TRACES),
+        "mostly code": 3.0 * _are_most(code_lines, text),
+        "an error or a stack trace": sum(map(text.count, _TRACES)),
         "names of files": len(files),
         "several files": max(0, len(files) - 1),
         "identifiers": sum(1 for token in tokens if _IDENTIFIER.fullmatch(token)),
         "quoted code": len(_INLINE.findall(text)),
         "a tool by its name": sum(1 for _ in _named_tools(text)) + len(_LETTERS.findall(text)),
-        "formulas": len(_MATHS.findall(text)),
-        "sums": len(_SUM.findall(text)),
-        "numbers": len(_NUMBER.findall(text)) / 2,
-        "an address": 3.0 * bool(_URL.search(text)),
+        "formulas": len((_FORMULA_WITH_NUMBERS if numbers else _FORMULA).findall(text)),
+        "sums": len(_SUM.findall(text)) if numbers else 0,
+        "numbers": numbers / 2,
+        "an address": 3.0 * any(map(text.__contains__, _ADDRESSES)),
         "a question": 3.0 * ("?" in text or "？" in text),
     }
 
@@ -95,6 +95,14 @@ def _named_tools(text: str) -> Iterator[str]:
         at = match.start()
         if match[0] in _TOOL_NAMES and at and not text.startswith(_SENTENCE_ENDS, at - 2):
             yield match[0]
+
+
+def is_mostly_code(text: str) -> bool:
+    return _are_most(lines_of_code(text), text)
+
+
+def _are_most(code_lines: int, text: str) -> bool:
+    return code_lines > 2 and code_lines / (text.count("\n") + 1) > 0.5
 
 
 def lines_of_code(text: str) -> int:

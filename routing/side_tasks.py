@@ -8,6 +8,7 @@ weighs; `scripts/train_routing.py` trains it.
 
 import math
 import re
+from collections import Counter, defaultdict
 from importlib.resources import files
 from typing import Any
 
@@ -15,7 +16,7 @@ import orjson
 import yaml
 
 from routing.conversation import Conversation
-from routing.words import plain, words_of
+from routing.words import HAN, plain, words_of
 
 MARK = "### Task:"
 _QUOTES = ("<chat_history>", "<text>", "<type>")
@@ -41,6 +42,7 @@ _ASSISTANT = re.compile(
     r"^[^\w\n]*+(?:assistant|ai|asistente|assistent|ki|claude|bot|model|助手)\W{0,3}[:：]", re.I | re.M
 )
 _SLOT = re.compile(r"[\w\u4e00-\u9fff ]{2,30}[:：>]\s*[\[{<\"]?\s*$")
+_SLOT_ENDS = tuple(':：>[{<"')
 
 Signs = dict[str, float]
 
@@ -65,7 +67,7 @@ def signs(body: dict[str, Any], conversation: Conversation, last: str) -> Signs:
     about = {
         "a transcript": quoted,
         "a transcript for a by-product": quoted and bool(of_system.get("instructed all") or of_last.get("asked all")),
-        "a slot to fill": _SLOT.search(last[-60:]) is not None,
+        "a slot to fill": last.rstrip().endswith(_SLOT_ENDS) and _SLOT.search(last[-60:]) is not None,
         "a question": last.rstrip().endswith(("?", "？")),
         "streamed": bool(body.get("stream")),
         "a short answer": isinstance(longest, int) and 0 < longest <= _FEW_TOKENS,
@@ -83,18 +85,20 @@ def probability(seen: Signs) -> float:
 
 def _of_text(text: str, where: str) -> Signs:
     """How many words of each group stand in it."""
-    if not text:
-        return {}
-    said = plain(text)
-    words = set(words_of(said))
-    counts = {group: _count(group, words, said) for group in _GROUPS}
+    counts = _counts(text)
     if len(text) > _BEGINS:
-        first = plain(text[:_BEGINS])
-        counts[_OWN] = _count(_OWN, set(words_of(first)), first)
+        counts[_OWN] = _counts(text[:_BEGINS])[_OWN]
     every = all(counts[group] for group in _ALL)
     return {f"{where} {group}": min(1.0, count / _FULL) for group, count in counts.items() if count} | (
         {f"{where} all": 1.0} if every else {}
     )
+
+
+def _counts(text: str) -> Counter[str]:
+    said = plain(text)
+    groups = _GROUPS_OF
+    chinese = (runs for runs in _CHINESE if runs in said) if HAN.search(said) else ()
+    return Counter(group for word in (*(groups.keys() & words_of(said)), *chinese) for group in groups[word])
 
 
 def _ends(text: str) -> str:
@@ -102,26 +106,22 @@ def _ends(text: str) -> str:
     return text if len(text) <= begin + end else f"{text[:begin]}\n{text[-end:]}"
 
 
-def _count(group: str, words: set[str], text: str) -> int:
-    latin, chinese = _GROUPS[group]
-    return len(latin & words) + (0 if text.isascii() else sum(map(text.__contains__, chinese)))
-
-
 def _is_open_webuis(text: str, streamed: bool) -> bool:
     return any(quote in text for quote in _QUOTES) or not (streamed or _WITH_CONTEXT in text)
 
 
-def _load_groups() -> dict[str, tuple[frozenset[str], tuple[str, ...]]]:
-    """Words, and runs of Chinese, of each group."""
+def _load_groups() -> dict[str, list[str]]:
+    """Of each word, and each run of Chinese, which groups it is of."""
+    groups: defaultdict[str, list[str]] = defaultdict(list)
     texts = yaml.safe_load(files("routing").joinpath("data/side_tasks.yaml").read_text("utf-8"))
-    entries = {group: [entry.strip() for entry in text.split(",")] for group, text in texts.items()}
-    return {
-        group: (frozenset(word for word in words if word.isascii()), tuple(run for run in words if not run.isascii()))
-        for group, words in entries.items()
-    }
+    for group, text in texts.items():
+        for entry in {entry.strip() for entry in text.split(",")}:
+            groups[entry].append(group)
+    return dict(groups)
 
 
-_GROUPS = _load_groups()
+_GROUPS_OF = _load_groups()
+_CHINESE = [entry for entry in _GROUPS_OF if not entry.isascii()]
 _ALL = ("by-products", "the chat", "nothing else")
 _OWN = "somebody's own"
 

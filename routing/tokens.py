@@ -137,6 +137,11 @@ def tokens_of(text: str) -> int:
     return max(1, min(round(estimated), len(data)))
 
 
+def most_tokens_of(text: str) -> int:
+    """What `tokens_of` cannot exceed: the bytes of its UTF-8."""
+    return len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
+
+
 def shape_of(data: bytes) -> bytes:
     """A byte for each character, which tells its kind only: "Hi, 3 Öfen" is "Aa. 0 aaaa"."""
     return data.translate(_SHAPE, _CONTINUATION)

@@ -33,11 +33,10 @@ def words_of(text: str) -> list[str]:
 
 def phrases(words: list[str], followed_by: Mapping[str, AbstractSet[str]]) -> list[str]:
     """Of two words and of three, that begin with one of these and what may follow it."""
-    nothing = frozenset[str]()
     begun = [
         words[at : at + 3]
         for at, (word, following) in enumerate(pairwise(words))
-        if following in followed_by.get(word, nothing)
+        if word in followed_by and following in followed_by[word]
     ]
     return [" ".join(some[:length]) for some in begun for length in range(2, len(some) + 1)]
 

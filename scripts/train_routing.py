@@ -39,7 +39,7 @@ SOUGHT_COUNTS = 0.35
 BEST_SHARE = 0.7
 """Of an example that is of several kinds, what counts for its best."""
 ROUNDS = 2
-FEWEST_EXAMPLES = {"named": 20, "wording": 5}
+FEWEST_EXAMPLES = {"named": 20, "wording": 10}
 """What stands in so many counts."""
 LEAST_WEIGHT = 8
 """In hundredths, of a piece of the wording for some kind."""

@@ -223,6 +223,12 @@ def test_of_a_swap_group_the_first_is_resident_and_the_largest_counts() -> None:
     assert peak_memory_gb(made) == 4
 
 
+@pytest.mark.parametrize(("contexts", "shortest"), [([4096, None, 1024], 1024), ([None, None], None)])
+def test_what_every_model_can_read(contexts: list[int | None], shortest: int | None) -> None:
+    queues = {f"chat-{number}": CHAT | {"context_tokens": tokens} for number, tokens in enumerate(contexts)}
+    assert loaded(queues=queues).shortest_context_tokens == shortest
+
+
 def test_parts_that_just_fill_the_budget_fit() -> None:
     parts = {"a": CHAT | {"memory_gb": 0.1}, "b": CHAT | {"memory_gb": 0.2}}
     check_memory("home", loaded(memory_budget_gb=0.3, queues=parts))

@@ -57,6 +57,14 @@ def test_long_code_is_for_the_agentic_model(tokens: int, kind: Kind) -> None:
     assert judged(CODE_REQUEST, tokens=tokens).kind is kind
 
 
+def test_long_code_is_code_though_little_of_it_is_read_and_the_question_is_small() -> None:
+    lines = "".join(f"  REG_WRITE(BASE + {n}, (cfg[{n}].mode << 4) | cfg[{n}].gain); /* {n} */\n" for n in range(500))
+    verdict = judged(f"In one sentence: what does it set up?\n\n```c\n{lines}```", tokens=LONGEST_CODE_TOKENS + 1)
+
+    assert verdict.kind is Kind.CODE_AGENTIC
+    assert "tokens of code" in verdict.reason
+
+
 def test_a_long_story_is_no_code() -> None:
     assert judged(STORY, tokens=LONGEST_CODE_TOKENS + 1).kind is Kind.CHAT_REASONING
 

@@ -70,6 +70,20 @@ def test_a_task_that_no_model_can_do_is_refused_by_some_model() -> None:
     assert Task.EMBED not in decided("auto", task=Task.EMBED).target.model.tasks
 
 
+@pytest.mark.parametrize(
+    ("words", "tools", "fits"), [(980, 0, True), (1_010, 0, False), (500, 0, True), (500, 40, False)]
+)
+def test_a_context_is_as_long_as_it_is_however_few_bytes_are_counted_exactly(
+    words: int, tools: int, fits: bool
+) -> None:
+    """`words` of a token each, five bytes long, and tools of some 14 tokens each, for contexts of 1,000."""
+    body = {"model": "auto", "messages": [{"role": "user", "content": "Thanks! " + "tree " * words}]}
+    offered = [{"type": "function", "function": {"name": f"set_timer_{number}"}} for number in range(tools)]
+    decision = decide(body | {"tools": offered}, PROFILE, ANYTHING)
+
+    assert ("too long" not in decision.reason) is fits
+
+
 def test_what_stood_against_the_best_is_in_the_reason() -> None:
     decision = decided("auto", moment=Moment(alive=frozenset(QUEUES) - {"code-traditional"}))
     assert decision.target.queue == "code-agentic"

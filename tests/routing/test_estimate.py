@@ -16,8 +16,9 @@ from routing.estimate import (
     Estimate,
     estimate,
     estimate_audio,
+    text_tokens,
 )
-from routing.tokens import tokens_of
+from routing.tokens import most_tokens_of, tokens_of
 
 MODEL = Model.model_validate(
     {"model": "org/chat", "engine": "echo", "memory_gb": 1, "slots": 4, "answer_tokens": 100, "tasks": list(Task)}
@@ -192,3 +193,18 @@ def test_more_text_is_never_less(texts: list[str], more: str) -> None:
 
 def test_many_texts_are_estimated_as_one() -> None:
     assert of(chat(*["tree"] * 5_000)).input == pytest.approx(5_000, rel=0.05)
+
+
+@given(st.lists(st.text(max_size=30), max_size=4), st.integers(0, 200))
+def test_what_is_surely_less_is_not_counted_and_nothing_else_is_guessed(texts: list[str], exact_from: int) -> None:
+    body = chat(*texts) | {"system": " ".join(texts)}
+    exact, told = text_tokens(body), text_tokens(body, exact_from)
+
+    assert told == exact or exact <= told < exact_from
+    assert (told == exact) or sum(map(most_tokens_of, texts)) < exact_from
+
+
+def test_images_are_more_than_their_texts() -> None:
+    body = chat({"image_url": PHOTO}, "hi")
+
+    assert text_tokens(body, exact_from=IMAGE_TOKENS) == text_tokens(body) > IMAGE_TOKENS

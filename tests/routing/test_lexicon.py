@@ -5,7 +5,7 @@ from importlib.resources import files
 import pytest
 import yaml
 
-from routing.lexicon import COMMON, FUNCTION_WORDS, Lexicon, load
+from routing.lexicon import COMMON, FUNCTION_WORDS, Lexica, Lexicon, load
 from routing.words import HAN, plain, words_of
 
 LEXICA = load()
@@ -52,6 +52,18 @@ def test_words_beginnings_phrases_and_chinese() -> None:
 def test_languages_are_told_apart(text: str, language: str) -> None:
     prose = plain(text)
     assert LEXICA.language(prose, words_of(prose)) == language
+
+
+def test_function_words_tell_before_others_and_two_that_are_level_tell_nothing() -> None:
+    known = {
+        "en": [("function words", "the, in"), ("asks", "rat, help")],
+        "de": [("function words", "der, in"), ("asks", "rat, hilf")],
+    }
+    lexica = Lexica({code: Lexicon(entries) for code, entries in known.items()})
+
+    assert lexica.language("", ["der", "help", "help"]) == "de"
+    assert lexica.language("", ["in", "hilf"]) == "de"
+    assert lexica.language("", ["the", "der", "rat"]) == "en"
 
 
 def test_a_word_counts_in_its_own_language_only() -> None:
