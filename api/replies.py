@@ -11,6 +11,7 @@ from familyai import keys
 from familyai.errors import Cancelled, DecodeError, EngineFailed, FamilyAIError, Unavailable
 from familyai.frame import NO_SEQ, Body, End, Failed, Frame, Start, decode_frames
 from familyai.job import Job
+from familyai.past import Past
 from familyai.subscription import Subscription
 
 log = logging.getLogger(__name__)
@@ -25,11 +26,14 @@ AT_ONCE_BYTES = 4_000_000
 class Reply:
     """The frames of one job, in order and without a gap; or the reason why there are no more."""
 
-    def __init__(self, job_id: str, queue: str, deadline_s: float = math.inf) -> None:
+    def __init__(self, job_id: str, queue: str, deadline_s: float = math.inf, *, continues: bool = False) -> None:
+        """`continues`: should its worker die, another can go on at the token where it stopped."""
         self.job_id = job_id
         self.queue = queue
         self.deadline_s = deadline_s
         self.ended = False
+        self._continues = continues
+        self._outputs: list[tuple[int, ...]] = []
         self.unread_bytes = 0
         self._attempt: int | None = None
         self._seq = 0
@@ -43,7 +47,7 @@ class Reply:
         if isinstance(frame, Failed) and frame.seq == NO_SEQ:
             self.fail(Cancelled(frame.message, code=frame.code))
             return
-        if self._is_repeated(frame):
+        if self._is_past(frame):
             return
         if not self._is_next(frame):
             self.fail(Unavailable("a part of the answer was lost on its way", code="reply_lost", retry_after_s=1))
@@ -53,9 +57,17 @@ class Reply:
         if isinstance(frame, Failed):
             self.fail(EngineFailed(frame.message, code=frame.code))
         else:
-            self._frames.append(frame)
-            self.unread_bytes += _size_bytes(frame)
-            self._news.set()
+            self._keep(frame)
+
+    @property
+    def past(self) -> Past | None:
+        """What has arrived, for another attempt to go on from; None where none can."""
+        says_nothing_yet = self._seq <= 1
+        return Past(self._seq, tuple(self._outputs)) if says_nothing_yet or self._continues else None
+
+    def go_on(self, attempt: int) -> None:
+        """From now on this attempt is listened to, and no other."""
+        self._attempt = attempt
 
     def fail(self, failure: FamilyAIError) -> None:
         """Frames that are here already are still handed out; then `frames` raises. The first failure counts."""
@@ -95,9 +107,18 @@ class Reply:
         self.unread_bytes -= size_bytes
         return some
 
-    def _is_repeated(self, frame: Frame) -> bool:
-        """A worker that hears no answer to its PUBLISH says it again, though it may have been heard."""
-        return frame.attempt == self._attempt and frame.seq < self._seq
+    def _keep(self, frame: Frame) -> None:
+        if self._continues and isinstance(frame, Body) and frame.tokens and frame.tokens.ids:
+            self._outputs.append(frame.tokens.ids[0])
+        self._frames.append(frame)
+        self.unread_bytes += _size_bytes(frame)
+        self._news.set()
+
+    def _is_past(self, frame: Frame) -> bool:
+        """A worker that hears no answer to its PUBLISH says it again, though it may have been heard; one that was taken
+        for dead may go on for a while."""
+        attempt = self._attempt or frame.attempt
+        return frame.attempt < attempt or (frame.attempt == attempt and frame.seq < self._seq)
 
     def _is_next(self, frame: Frame) -> bool:
         right_place = frame.seq == self._seq and frame.attempt == (self._attempt or frame.attempt)
@@ -124,7 +145,7 @@ class ReplyHub:
     def open(self, job: Job) -> Reply:
         """To be opened before the job is sent, and closed whatever happens. Raises Unavailable."""
         self.check_connected()
-        reply = self._open[job.id] = Reply(job.id, job.queue, job.deadline_s)
+        reply = self._open[job.id] = Reply(job.id, job.queue, job.deadline_s, continues=job.continues)
         return reply
 
     def close(self, reply: Reply) -> None:

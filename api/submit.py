@@ -23,6 +23,7 @@ from familyai.job import Blob, Job, new_job_id, own_blob
 from familyai.lanes import Priority
 from familyai.members import Member
 from routing.admit import passed_on
+from routing.continues import continues
 from routing.estimate import Estimate, estimate_audio
 from routing.resolve import Target
 
@@ -55,6 +56,7 @@ def json_job(
         headers=(("content-type", "application/json"), ("accept", accept)),
         body=write({**passed_on(body), "model": target.model.model}),
         width=width,
+        continues=continues(path, body, width, target.model.engine),
         **_about(front, path, member, target, estimate, priority, deadline_s),
     )
 

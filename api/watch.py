@@ -3,12 +3,16 @@
 What can be wrong with a job, and how long it may be so before its client is told:
 
 1. NO_WORKER    it is queued and its queue has no live worker        `no_worker_wait_s`
-2. QUEUED       it is queued                                         its deadline: `queue_wait_s`, or its client's
-3. WORKER_LOST  it runs on a worker that is not alive                one more look, the record may be on its way
-4. ENDED        its record is gone or ended, its answer is not over  5 s, the last frames may be on their way
+2. QUEUED       it is queued, and was never begun                    its deadline: `queue_wait_s`, or its client's
+3. ENDED        its record is gone or ended, its answer is not over  5 s, the last frames may be on their way
 
-One more is mended, not told: a queued job without a message on its lane for 5 s. A worker that is killed between
-taking a message and claiming its job takes the message with it, so another is pushed.
+Two more are mended, not told:
+
+* WORKER_LOST   it runs on a worker that is not alive. It is taken back, and waits at the head of its lane for another
+  that goes on with its answer. Only where no engine can go on with it, or its workers died one after another, is its
+  client told.
+* MESSAGE_LOST  it is queued, and there is no message on its lane for 5 s. A worker that is killed between taking a
+  message and claiming its job takes the message with it, so another is pushed.
 """
 
 import asyncio
@@ -16,33 +20,33 @@ import logging
 import time
 from enum import Enum
 
-from api.replies import ReplyHub
+from api.replies import Reply, ReplyHub
 from api.withdraw import Withdrawals
 from familyai.broker import BROKER_ERRORS
-from familyai.errors import Unavailable
+from familyai.errors import EngineFailed, Unavailable
 from familyai.jobs import JobStore, Record, State
 from familyai.registry import WorkerRegistry
 
 log = logging.getLogger(__name__)
 
-INTERVAL_S = 1.0
-WORKER_LOST_S = 0.5
+INTERVAL_S = 0.5
+WORKER_LOST_S = 1.0
+"""After a restart of the broker, workers need a moment to say that they live."""
 ENDED_S = 5.0
 MESSAGE_LOST_S = 5.0
 
 
 class Trouble(Enum):
-    """In the order in which they are reported."""
-
     NO_WORKER = 1
     QUEUED = 2
-    WORKER_LOST = 3
-    ENDED = 4
+    ENDED = 3
+    WORKER_LOST = 4
     MESSAGE_LOST = 5
 
 
-TOLD = (Trouble.NO_WORKER, Trouble.QUEUED, Trouble.WORKER_LOST, Trouble.ENDED)
-"""What a client is told of, sooner or later."""
+TOLD = (Trouble.NO_WORKER, Trouble.QUEUED, Trouble.ENDED)
+"""What a client is told of, sooner or later, in this order."""
+MENDED_AFTER_S = {Trouble.WORKER_LOST: WORKER_LOST_S, Trouble.MESSAGE_LOST: MESSAGE_LOST_S}
 
 
 Since = dict[Trouble, float]
@@ -53,8 +57,9 @@ def troubles(record: Record, alive: set[str], lanes: set[str]) -> set[Trouble]:
     """`alive`: the workers of the job's queue; `lanes`: those in which a message lies."""
     match record.state:
         case State.QUEUED:
-            no_worker = set() if alive else {Trouble.NO_WORKER}
-            return {Trouble.QUEUED} | no_worker | (set() if record.lane in lanes else {Trouble.MESSAGE_LOST})
+            waits = {Trouble.QUEUED: record.attempt == 0, Trouble.NO_WORKER: not alive}
+            waits[Trouble.MESSAGE_LOST] = record.lane not in lanes
+            return {trouble for trouble, is_so in waits.items() if is_so}
         case State.RUNNING:
             return set() if record.worker in alive else {Trouble.WORKER_LOST}
         case _:
@@ -81,8 +86,6 @@ def _allowed_s(trouble: Trouble, no_worker_wait_s: float, deadline_s: float) -> 
             return no_worker_wait_s
         case Trouble.QUEUED:
             return deadline_s
-        case Trouble.WORKER_LOST:
-            return WORKER_LOST_S
         case _:
             return ENDED_S
 
@@ -95,12 +98,6 @@ def _failure(trouble: Trouble, waited_s: float) -> Unavailable:
         case Trouble.QUEUED:
             message = f"the request waited its {waited_s:g} s and was not begun"
             return Unavailable(message, code="queue_timeout", retry_after_s=10)
-        case Trouble.WORKER_LOST:
-            return Unavailable(
-                "the worker died while it answered; another takes its place by itself, so ask again",
-                code="worker_lost",
-                retry_after_s=1,
-            )
         case _:
             return Unavailable("the end of the answer was lost on its way", code="reply_lost", retry_after_s=1)
 
@@ -149,14 +146,42 @@ class Watch:
         for reply, record in zip(replies, records, strict=True):
             now = troubles(record, alive[reply.queue], lanes)
             since = self._since[reply.job_id] = update(known.get(reply.job_id, {}), now, now_s)
-            await self._mend(reply.job_id, since, now_s)
+            await self._mend(reply, record, since, now_s)
             if (failure := verdict(since, now_s, self._no_worker_wait_s, reply.deadline_s)) is not None:
                 log.warning("a reply is given up", extra={"action": f"reply.{failure.code}", "job": reply.job_id})
                 reply.fail(failure)
 
-    async def _mend(self, job_id: str, since: Since, now_s: float) -> None:
-        if now_s - since.get(Trouble.MESSAGE_LOST, now_s) < MESSAGE_LOST_S:
+    async def _mend(self, reply: Reply, record: Record, since: Since, now_s: float) -> None:
+        due = [trouble for trouble, after_s in MENDED_AFTER_S.items() if now_s - since.get(trouble, now_s) >= after_s]
+        for trouble in due:
+            del since[trouble]
+            if trouble is Trouble.WORKER_LOST:
+                await self._take_back(reply, record)
+            else:
+                log.warning("a message was lost", extra={"action": "message.pushed_again", "job": reply.job_id})
+                await self._jobs.push_again(reply.job_id)
+
+    async def _take_back(self, reply: Reply, record: Record) -> None:
+        """Its worker died: another goes on, unless none can."""
+        if (past := reply.past) is None:
+            reply.fail(_worker_lost())
             return
-        log.warning("a message was lost", extra={"action": "message.pushed_again", "job": job_id})
-        del since[Trouble.MESSAGE_LOST]
-        await self._jobs.push_again(job_id)
+        became = await self._jobs.take_back(reply.job_id, record.attempt, past)
+        if became is None:  # it has ended, or its worker lives after all
+            return
+        extra = {"action": f"job.taken_back_{became}", "job": reply.job_id, "attempt": record.attempt}
+        log.warning("a worker died over a job", extra=extra | {"worker": record.worker, "frames": past.frames})
+        if became is State.QUEUED:
+            reply.go_on(record.attempt + 1)
+        else:
+            reply.fail(_set_aside(record.attempt))
+
+
+def _worker_lost() -> Unavailable:
+    words = "the worker died in the middle of an answer that cannot be continued, so ask again"
+    return Unavailable(words, code="worker_lost", retry_after_s=1)
+
+
+def _set_aside(attempts: int) -> EngineFailed:
+    words = f"{attempts} workers died one after another over this request, so it was set aside"
+    return EngineFailed(words, code="set_aside")

@@ -12,6 +12,8 @@ from typing import cast
 from redis.asyncio import Redis
 
 from familyai import keys
+from familyai.job import Job
+from familyai.lanes import Priority
 
 WAITING, WAITING_BATCH, RUNNING = "w", "b", "r"
 """States of a reservation. Batch work waits apart: it is no part of what else a member may have waiting."""
@@ -79,6 +81,12 @@ if not own then
 end
 return {1, waiting, held}
 """
+
+
+def reservation(job: Job, now_s: float) -> str:
+    """Of a job that waits again; "" for one of the front's own."""
+    state = WAITING_BATCH if job.priority is Priority.BATCH else WAITING
+    return f"{state} {job.width} {job.tokens} {now_s:.6f}" if job.member else ""
 
 
 @dataclass(frozen=True)

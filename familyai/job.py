@@ -28,7 +28,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     its file by reference. `width` counts the answers asked for at once (n × prompts); `queue` is the physical queue.
     `cost` is what it is charged with until it has ended, in units of its model's costs, and `weight` its member's;
     `tokens` are held back for it from its member's limits, of whose jobs at most `most_running` run at once (0: any
-    number). `shares_lane`: other members' jobs may wait in its lane, too. It may wait for `deadline_s`.
+    number). `shares_lane`: other members' jobs may wait in its lane, too. It may wait for `deadline_s`. `continues`: an
+    answer that broke off can go on at the token where it stopped.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     tokens: int = 0
     most_running: int = 0
     shares_lane: bool = False
+    continues: bool = False
     deadline_s: float = 600.0
     created_at_s: float = 0.0
     version: int = JOB_VERSION

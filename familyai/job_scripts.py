@@ -99,11 +99,51 @@ elseif state ~= 'running' or redis.call('HGET', record, 'delivery') ~= delivery 
   leave_line(id, lane, waiting, backlog, active, pace)
   return false
 end
-return redis.call('HMGET', record, 'job', 'attempt')
+return redis.call('HMGET', record, 'job', 'attempt', 'past')
 """
 )
 """Asked again by the delivery that won (its answer was lost on the way), it says the same. 'held': not now, for as many
 of its member's jobs run as may."""
+
+TAKE_BACK = """
+local record, list, waiting, backlog, active, running, workers, in_flight, set_aside = unpack(KEYS)
+local id, attempt, message, past, lane, ticket, reservation, most, now, ttl_ms, kept_s = unpack(ARGV)
+
+local function is_alive(worker)
+  local time, until_s = redis.call('TIME'), redis.call('ZSCORE', workers, worker)
+  return until_s and tonumber(until_s) > time[1] + time[2] / 1e6
+end
+
+local function put_aside()
+  redis.call('HSET', record, 'state', 'failed', 'ended_at_s', now)
+  redis.call('HDEL', record, 'job', 'past')
+  redis.call('PEXPIRE', record, kept_s * 1000)
+  redis.call('HDEL', in_flight, id)
+  redis.call('ZREMRANGEBYSCORE', set_aside, '-inf', now - kept_s)
+  redis.call('ZADD', set_aside, now, id)
+  return 'failed'
+end
+
+local function queue_again()
+  redis.call('HSET', record, 'state', 'queued', 'past', past)
+  redis.call('HDEL', record, 'worker', 'delivery', 'claimed_at_s')
+  redis.call('PEXPIRE', record, ttl_ms)
+  redis.call('ZADD', waiting, now, id)
+  redis.call('HSET', backlog, id, ticket)
+  redis.call('SADD', active, lane)
+  if reservation ~= '' then redis.call('HSET', in_flight, id, reservation) end
+  redis.call('RPUSH', list, message)
+  return 'queued'
+end
+
+local found = redis.call('HMGET', record, 'state', 'attempt', 'worker')
+if found[1] ~= 'running' or found[2] ~= attempt or is_alive(found[3]) then return false end
+redis.call('HDEL', running, id)
+if tonumber(attempt) >= tonumber(most) then return put_aside() end
+return queue_again()
+"""
+"""A job whose worker is no more waits again, at the head of its lane, for it was its turn; the claim counts the attempt
+up. One that was begun `most` times is set aside. Returns what it is then, if this call made it so."""
 
 CANCEL = (
     _LEAVE_LINE
@@ -117,7 +157,7 @@ if state == 'queued' then
   redis.call('HDEL', in_flight, id)
 end
 redis.call('HSET', record, 'state', 'cancelled', 'ended_at_s', now)
-redis.call('HDEL', record, 'job')
+redis.call('HDEL', record, 'job', 'past')
 redis.call('PEXPIRE', record, ttl_ms)
 return state
 """
@@ -155,7 +195,7 @@ redis.call('HDEL', in_flight, id)
 if current[1] ~= 'running' then return 0 end
 if tonumber(busy_s) > 0 then keep_pace() end
 redis.call('HSET', record, 'state', state, 'ended_at_s', now)
-redis.call('HDEL', record, 'job')
+redis.call('HDEL', record, 'job', 'past')
 redis.call('PEXPIRE', record, ttl_ms)
 return 1
 """

@@ -14,7 +14,9 @@ from redis.asyncio import Redis
 
 from familyai import job_scripts, keys
 from familyai.errors import DecodeError, LimitReached
+from familyai.in_flight import reservation
 from familyai.job import Job, decode_job, encode_job
+from familyai.past import NOTHING, Past, decode_past, encode_past
 from familyai.tasks import task_message
 
 
@@ -29,12 +31,19 @@ class State(StrEnum):
 _STATES = frozenset(state.encode() for state in State)
 
 
+MOST_ATTEMPTS = 3
+"""So many workers may die over a job; then it counts as what kills them."""
+SET_ASIDE_S = 7 * 24 * 3600
+"""So long it is known that it did."""
+
+
 class Claim(msgspec.Struct, frozen=True):
     """A job that is now this worker's to run."""
 
     job: Job
     attempt: int
     queue_wait_s: float
+    past: Past = NOTHING
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -59,6 +68,7 @@ class Record(msgspec.Struct, frozen=True):
     state: State | None
     worker: str | None = None
     lane: str | None = None
+    attempt: int = 0
 
 
 class Description(msgspec.Struct, frozen=True):
@@ -78,6 +88,7 @@ class Description(msgspec.Struct, frozen=True):
     ended_at_s: float | None = None
 
 
+_OF_RECORD = ["state", "worker", "lane", "attempt"]
 _FIELDS = [name for name in Description.__struct_fields__ if name != "id"]
 
 
@@ -91,6 +102,7 @@ class JobStore:
         self._enqueue = redis.register_script(job_scripts.ENQUEUE)
         self._push_again = redis.register_script(job_scripts.PUSH_AGAIN)
         self._claim = redis.register_script(job_scripts.CLAIM)
+        self._take_back = redis.register_script(job_scripts.TAKE_BACK)
         self._cancel = redis.register_script(job_scripts.CANCEL)
         self._finish = redis.register_script(job_scripts.FINISH)
 
@@ -140,8 +152,30 @@ class JobStore:
             return None
         if won == b"held":
             return Held()
-        data, attempt = cast(tuple[bytes, bytes], won)
-        return await self._read(delivery, queue, data, int(attempt), now_s)
+        data, attempt, past = cast(tuple[bytes, bytes, bytes | None], won)
+        return await self._read(delivery, queue, data, int(attempt), past, now_s)
+
+    async def take_back(self, job_id: str, attempt: int, past: Past) -> State | None:
+        """A job whose worker died waits again, with what its client has of the answer; it is set aside as failed when
+        that was its last attempt. None when it does not run as this attempt, or its worker lives: then nothing changes.
+
+        Raises DecodeError.
+        """
+        data = cast(bytes | None, await self._redis.hget(keys.job(job_id), "job"))
+        if data is None:
+            return None
+        job, now_s = decode_job(data), time.time()
+        line = [job.lane, keys.waiting(job.lane), keys.backlog(job.queue), keys.active(job.queue)]
+        others = [keys.running(job.queue), keys.workers(job.queue), keys.in_flight(job.member), keys.SET_ASIDE]
+        about: list[Any] = [task_message(job), encode_past(past), job.lane, msgspec.json.encode(job.ticket)]
+        limits: list[Any] = [reservation(job, now_s), MOST_ATTEMPTS, now_s, self._ttl_ms, SET_ASIDE_S]
+        became = await self._take_back([keys.job(job_id), *line, *others], [job_id, attempt, *about, *limits])
+        return State(became.decode()) if became else None
+
+    async def set_aside(self) -> list[str]:
+        """Jobs over which one worker after another died, the last first."""
+        found = cast(list[bytes], await self._redis.zrevrange(keys.SET_ASIDE, 0, -1))
+        return [job_id.decode() for job_id in found]
 
     async def cancel(self, job_id: str) -> State | None:
         """A queued job will never start; the worker of a running one is told at once.
@@ -169,7 +203,7 @@ class JobStore:
     async def records(self, job_ids: list[str]) -> list[Record]:
         pipe = self._redis.pipeline(transaction=False)
         for job_id in job_ids:
-            pipe.hmget(keys.job(job_id), ["state", "worker", "lane"])
+            pipe.hmget(keys.job(job_id), _OF_RECORD)
         return [_record(*fields) for fields in await pipe.execute()]
 
     async def describe(self, job_id: str) -> Description | None:
@@ -189,7 +223,7 @@ class JobStore:
         pipe = self._redis.pipeline(transaction=False)
         for job_id in job_ids:
             pipe.pexpire(keys.job(job_id), self._ttl_ms)
-            pipe.hmget(keys.job(job_id), ["state", "worker", "lane"])
+            pipe.hmget(keys.job(job_id), _OF_RECORD)
         return [_record(*fields) for fields in (await pipe.execute())[1::2]]
 
     async def lanes_with_messages(self, queue: str) -> set[str]:
@@ -205,20 +239,22 @@ class JobStore:
         """How many jobs of this queue nobody has claimed yet."""
         return await self._redis.hlen(keys.backlog(queue))
 
-    async def _read(self, delivery: Delivery, queue: str, data: bytes, attempt: int, now_s: float) -> Claim:
+    async def _read(
+        self, delivery: Delivery, queue: str, data: bytes, attempt: int, past: bytes | None, now_s: float
+    ) -> Claim:
         try:
-            job = decode_job(data)
+            job, known = decode_job(data), decode_past(past)
         except DecodeError:
             about = [keys.running(queue), keys.pace(queue), keys.in_flight(delivery.member)]
             end: list[Any] = [delivery.job_id, State.FAILED, now_s, attempt, self._ttl_ms, 0, 0]
             await self._finish([keys.job(delivery.job_id), *about], end)
             raise
-        return Claim(job, attempt, max(0.0, now_s - job.created_at_s))
+        return Claim(job, attempt, max(0.0, now_s - job.created_at_s), known)
 
 
-def _record(state: bytes | None, worker: bytes | None, lane: bytes | None) -> Record:
+def _record(state: bytes | None, worker: bytes | None, lane: bytes | None, attempt: bytes | None) -> Record:
     known = State(state.decode()) if state in _STATES else None
-    return Record(known, worker.decode() if worker else None, lane.decode() if lane else None)
+    return Record(known, worker.decode() if worker else None, lane.decode() if lane else None, int(attempt or 0))
 
 
 def _description(job_id: str, values: list[bytes | None]) -> Description | None:

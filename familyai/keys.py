@@ -37,6 +37,7 @@
 | `familyai:marked-jobs:{member}`  | zset    | front (feedback)               | never; removed with the member   |
 | `familyai:in-flight:{member}`    | hash    | front (enqueue), worker        | entries at a job's end; a day    |
 | `familyai:usage:{day}`           | hash    | worker                         | after `usage_days`               |
+| `familyai:set-aside`             | zset    | front (take back)              | never; entries when listed late  |
 | `LIMITS:{familyai/{window}/{who}}`, its `/-1` | string | front, worker (limits) | after twice the window |
 """
 
@@ -57,6 +58,8 @@ MEMBER_NAMES = "familyai:member-names"
 """Names as they are compared, without case, and how each is written."""
 USERS = "familyai:users"
 """Members by the id of the user of a chat UI whom they are: `{issuer}/{user id}`."""
+SET_ASIDE = "familyai:set-aside"
+"""Jobs over which one worker after another died: member = job id, score = Unix time."""
 LANE_OWNERS = "familyai:lane-owners"
 """Whose each lane is, by its number."""
 
@@ -65,7 +68,7 @@ def job(job_id: str) -> str:
     """The job's record.
 
     Fields `job` (until it ends), `state`, `attempt`, `queue`, `lane`, `member`, `model`, `front`, `created_at_s`,
-    `worker`, `delivery`, `claimed_at_s`, `ended_at_s`.
+    `worker`, `delivery`, `claimed_at_s`, `ended_at_s`, `past` (what its client has of an answer that broke off).
     """
     return f"familyai:job:{job_id}"
 

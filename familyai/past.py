@@ -2,6 +2,8 @@
 
 import msgspec
 
+from familyai.errors import DecodeError
+
 Outputs = tuple[tuple[int, ...], ...]
 
 
@@ -15,3 +17,17 @@ class Past(msgspec.Struct, frozen=True, array_like=True):
 
 
 NOTHING = Past()
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Past)
+
+
+def encode_past(past: Past) -> bytes:
+    return _encoder.encode(past)
+
+
+def decode_past(data: bytes | None) -> Past:
+    """Nothing for none. Raises DecodeError."""
+    try:
+        return _decoder.decode(data) if data else NOTHING
+    except msgspec.MsgspecError as error:
+        raise DecodeError(f"not an answer's past: {error}") from error

@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 from familyai import keys
 
 HEARTBEAT_INTERVAL_S = 1.0
-HEARTBEAT_TTL_S = 6.0
+HEARTBEAT_TTL_S = 3.0
 
 # KEYS: workers of the queue. ARGV: worker, TTL in s.
 _BEAT = """

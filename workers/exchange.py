@@ -18,6 +18,7 @@ class Exchange:
     """The `receive` and `send` of one job.
 
     `leave()` makes `receive` say `http.disconnect`, which is how an engine learns to stop; frames after it are dropped.
+    So are those that an earlier attempt has sent: the engine says them again.
     """
 
     def __init__(self, claim: Claim, meter: Meter, worker: str, emit: Callable[[Frame], None]) -> None:
@@ -103,6 +104,8 @@ class Exchange:
             self.ended = True
 
     def _put(self, kind: Callable[..., Frame], *fields: Any) -> None:
-        if not self.left and not self.ended:
+        if self.left or self.ended:
+            return
+        if self._seq >= self._claim.past.frames:
             self._emit(kind(self._claim.job.id, self._claim.attempt, self._seq, *fields))
-            self._seq += 1
+        self._seq += 1

@@ -81,8 +81,8 @@ class Pulse:
         await self._registry.beat(self._queue, self._worker)
         running = self._server.running
         for job_id, record in zip(running, await self._jobs.renew(running), strict=True):
-            if record.state in (State.CANCELLED, None):
-                self._server.abandon(job_id)
+            if record.state in (State.CANCELLED, None) or record.worker != self._worker:
+                self._server.abandon(job_id)  # or it was taken back from us, who seemed dead
         await self._service.forget_dead(self._queue, (await self._registry.alive([self._queue]))[self._queue])
         took_none, self._taken = self._server.taken == self._taken, self._server.taken
         stands_idle = took_none and not self._draining and await self._could_begin()

@@ -16,8 +16,9 @@ from familyai.errors import DecodeError
 from familyai.frame import Frame
 from familyai.job import Job, own_blob
 from familyai.jobs import Claim, Delivery, Held, JobStore, State
-from workers import metrics
+from workers import at_hand, metrics
 from workers.accounts import Accounts, Bill
+from workers.at_hand import AtHand
 from workers.engines import Engine
 from workers.exchange import Exchange
 from workers.fairness import Fairness
@@ -154,6 +155,7 @@ class Server:
     async def _call_engine(self, claim: Claim, exchange: Exchange) -> None:
         job = claim.job
         current_meter.set(exchange.meter)
+        at_hand.current.set(AtHand(int(job.created_at_s), claim.past))
         async with aclosing(self._body(job)) as body:
             exchange.request(body)
             await self._engine.app(exchange.scope({"blobs": self._blobs}), exchange.receive, exchange.send)

@@ -317,7 +317,7 @@ class TestImpatience:
         assert await worker.jobs.claim(delivery, "chat", worker.id) is None
 
     async def test_a_worker_that_dies_in_a_stream(self, served: Served, worker: ScriptedWorker) -> None:
-        asking = asyncio.create_task(served.chat(stream=True))
+        asking = asyncio.create_task(served.chat(stream=True, n=2))
         claim = await worker.take()
         await worker.start(claim)
         await worker.write(claim, b"data: 1\n\n")

@@ -1,18 +1,30 @@
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
-from api.replies import ReplyHub
-from api.watch import ENDED_S, MESSAGE_LOST_S, Since, Trouble, Watch, troubles, update, verdict
+from api.replies import Reply, ReplyHub
+from api.watch import (
+    ENDED_S,
+    MESSAGE_LOST_S,
+    WORKER_LOST_S,
+    Since,
+    Trouble,
+    Watch,
+    troubles,
+    update,
+    verdict,
+)
 from api.withdraw import Withdrawals
 from familyai.blobs import BlobStore
-from familyai.errors import Unavailable
-from familyai.frame import End, Start
-from familyai.jobs import Claim, Delivery, JobStore, Record, State
+from familyai.errors import EngineFailed, Unavailable
+from familyai.frame import Body, End, Frame, Start, Tokens
+from familyai.jobs import MOST_ATTEMPTS, Claim, Delivery, JobStore, Record, State
 from familyai.lanes import Priority
+from familyai.past import Past
 from familyai.registry import WorkerRegistry
 from tests.support import a_job
 
@@ -27,6 +39,8 @@ WAITS = Record(State.QUEUED, None, "q.00")
         (WAITS, {"w1"}, set(), {Trouble.QUEUED, Trouble.MESSAGE_LOST}),
         (WAITS, {"w1"}, {"q.01"}, {Trouble.QUEUED, Trouble.MESSAGE_LOST}),
         (WAITS, set(), {"q.00"}, {Trouble.QUEUED, Trouble.NO_WORKER}),
+        (Record(State.QUEUED, None, "q.00", attempt=1), {"w1"}, {"q.00"}, set()),
+        (Record(State.QUEUED, None, "q.00", attempt=1), set(), set(), {Trouble.NO_WORKER, Trouble.MESSAGE_LOST}),
         (Record(State.RUNNING, "w1", "q.00"), {"w1", "w2"}, set(), set()),
         (Record(State.RUNNING, "w1", "q.00"), {"w2"}, {"q.00"}, {Trouble.WORKER_LOST}),
         (Record(State.DONE, "w1"), {"w1"}, set(), {Trouble.ENDED}),
@@ -48,8 +62,7 @@ def test_what_can_be_wrong_with_a_job(record: Record, alive: set[str], lanes: se
         ({Trouble.QUEUED: 0, Trouble.NO_WORKER: 100}, 129, None),
         ({Trouble.QUEUED: 0, Trouble.NO_WORKER: 100}, 130, "no_worker"),
         ({Trouble.QUEUED: 0, Trouble.NO_WORKER: 570}, 600, "no_worker"),
-        ({Trouble.WORKER_LOST: 10}, 10, None),
-        ({Trouble.WORKER_LOST: 10}, 11, "worker_lost"),
+        ({Trouble.WORKER_LOST: 0}, 1e6, None),
         ({Trouble.ENDED: 0}, ENDED_S - 0.1, None),
         ({Trouble.ENDED: 0}, ENDED_S, "reply_lost"),
         ({Trouble.MESSAGE_LOST: 0}, 1e6, None),
@@ -128,6 +141,74 @@ async def test_a_job_that_is_claimed_meanwhile_gets_no_second_message(jobs: JobS
     await jobs.push_again(job.id)
     await jobs.push_again("job-nobody-knows")
     assert await jobs.lanes_with_messages(job.queue) == set()
+
+
+async def died_with(jobs: JobStore, replies: ReplyHub, *frames: Frame, **fields: Any) -> Reply:
+    """A job that ran on a worker that is no more."""
+    job = a_job(id="job-1", **fields)
+    reply = replies.open(job)
+    await jobs.enqueue(job)
+    assert isinstance(await jobs.claim(Delivery(job.id, job.lane, job.member), job.queue, "dead"), Claim)
+    for frame in frames:
+        reply.put(frame)
+    return reply
+
+
+START, WORDS = Start("job-1", 1, 0, 200, (), "dead", 0), Body("job-1", 1, 1, b"words", Tokens(2, ((7, 8),)))
+
+
+async def test_a_dead_workers_job_waits_again_with_what_its_client_has(
+    watch: Watch, replies: ReplyHub, jobs: JobStore
+) -> None:
+    reply = await died_with(jobs, replies, START, WORDS, continues=True)
+    await watch.look(0)
+    await watch.look(WORKER_LOST_S)
+    claim = await jobs.claim(Delivery("job-1", "q.00", "ada"), "q", "w2")
+
+    assert isinstance(claim, Claim)
+    assert (claim.attempt, claim.past) == (2, Past(frames=2, outputs=((7, 8),)))
+    for frame in (Body("job-1", 1, 2, b"late"), Body("job-1", 2, 2, b" more"), End("job-1", 2, 3)):
+        reply.put(frame)
+    assert [frame.data for frame in await reply.frames() if isinstance(frame, Body)] == [b"words", b" more"]
+    assert reply.ended
+
+
+async def test_nothing_is_taken_back_at_once_or_from_the_living(
+    watch: Watch, replies: ReplyHub, jobs: JobStore, redis: Redis
+) -> None:
+    await died_with(jobs, replies)
+    await watch.look(0)
+    await watch.look(WORKER_LOST_S - 0.1)
+    await WorkerRegistry(redis).beat("q", "dead")
+    await watch.look(WORKER_LOST_S)
+
+    assert [record.state for record in await jobs.records(["job-1"])] == [State.RUNNING]
+
+
+async def test_an_answer_that_no_worker_can_continue_ends_with_an_error(
+    watch: Watch, replies: ReplyHub, jobs: JobStore
+) -> None:
+    reply = await died_with(jobs, replies, START, WORDS)
+    await watch.look(0)
+    await watch.look(WORKER_LOST_S)
+
+    assert await reply.frames() == [START, WORDS]
+    with pytest.raises(Unavailable, match="cannot be continued"):
+        await reply.frames()
+
+
+async def test_a_job_that_ends_one_worker_after_another_is_set_aside(
+    watch: Watch, replies: ReplyHub, jobs: JobStore
+) -> None:
+    reply = await died_with(jobs, replies)
+    for attempt in range(1, MOST_ATTEMPTS + 1):
+        await watch.look(attempt * 10)
+        await watch.look(attempt * 10 + WORKER_LOST_S)
+        await jobs.claim(Delivery("job-1", "q.00", "ada"), "q", "dead")
+
+    with pytest.raises(EngineFailed, match="set aside"):
+        await reply.frames()
+    assert await jobs.set_aside() == ["job-1"]
 
 
 async def test_an_answer_that_is_here_whole_may_be_read_slowly(watch: Watch, replies: ReplyHub) -> None:

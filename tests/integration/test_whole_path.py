@@ -100,15 +100,6 @@ async def test_the_engines_own_refusal_passes_untouched(client: httpx.AsyncClien
     assert (reply.status_code, reply.json()["error"]["param"]) == (400, "max_tokens")
 
 
-async def test_a_killed_worker_ends_its_streams_with_an_error(client: httpx.AsyncClient, worker: Process) -> None:
-    received = []
-    async for event in events(client, chat("word", max_tokens=10_000, ignore_eos=True, echo={"tokens_per_s": 20})):
-        received.append(event)
-        if len(received) == 3:
-            os.kill(worker.popen.pid, signal.SIGKILL)
-    assert_broken(received, "worker_lost")
-
-
 async def test_a_killed_broker_ends_streams_refuses_and_comes_back(
     client: httpx.AsyncClient, front: Process, broker: Broker
 ) -> None:

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from familyai.frame import Body, End, Failed, Frame, Start
+from familyai.frame import Body, End, Failed, Frame, Start, Tokens
 from familyai.job import Blob
 from familyai.jobs import Claim
+from familyai.past import Past
 from tests.support import a_job
 from workers.exchange import MAX_BODY_BYTES, Exchange
 from workers.meter import Meter
@@ -124,3 +125,18 @@ async def test_nothing_is_sent_to_one_who_left(exchange: Exchange, frames: list[
     await exchange.send(start())
     await exchange.send(body(b"all"))
     assert frames == []
+
+
+async def test_what_an_earlier_attempt_has_sent_is_not_sent_again() -> None:
+    frames, meter = list[Frame](), Meter()
+    exchange = Exchange(Claim(JOB, 2, 0, Past(frames=3, outputs=((1,), (2,)))), meter, "w", frames.append)
+    await exchange.send(start())
+    for number, word in enumerate((b"a", b"b", b"c")):
+        meter.saw_tokens(0, [number])
+        await exchange.send(body(word, more=True))
+    await exchange.send(body(b""))
+
+    assert [(frame.seq, frame.attempt) for frame in frames] == [(3, 2), (4, 2)]
+    assert isinstance(frames[0], Body)
+    assert (frames[0].data, frames[0].tokens) == (b"c", Tokens(0, ((2,),)))
+    assert meter.generated == 3, "counted once, over both attempts"

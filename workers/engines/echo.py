@@ -27,6 +27,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route, Router
 
 from familyai.catalogue import Limits, Model
+from workers.at_hand import AtHand, current
 from workers.engines import Engine
 from workers.meter import current_meter
 
@@ -171,7 +172,9 @@ class _Answer:
         self._dialect = dialect
         self._asked = asked
         self._id = f"{dialect.prefix}-{request_id}"
-        self._created = int(time.time())
+        at_hand = current.get() or AtHand(int(time.time()))
+        self._created = at_hand.created_s
+        self._said = len(at_hand.past.outputs)
         limit = asked.max_completion_tokens or asked.max_tokens
         once = list(expected_words(asked.prompt_text, None))
         self._words = list(expected_words(asked.prompt_text, limit)) if asked.ignore_eos else once[:limit]
@@ -204,8 +207,8 @@ class _Answer:
         for count, word in enumerate(self._words):
             if count == fail_at:
                 raise EchoFailure(f"failing after {count} words, as asked")
-            if pace:
-                await asyncio.sleep(begun + count / pace - asyncio.get_running_loop().time())
+            if pace and count >= self._said:
+                await asyncio.sleep(begun + (count - self._said) / pace - asyncio.get_running_loop().time())
             _report_word(count, self._asked.n)
             yield word
             self._engine.alive = self._engine.alive and not self._asked.echo.die
