@@ -4,7 +4,7 @@ import logging
 import time
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
 from api.auth import Caller, CurrentCaller
@@ -55,14 +55,24 @@ def sees_all(caller: Caller) -> bool:
     return caller.member.role is Role.ADMIN and not caller.by_trusted_key
 
 
+SetAside = Annotated[bool, Query(description="Those over which one worker after another died, the last first.")]
+
+
 @router.get("", summary="List jobs")
-async def list_jobs(front: CurrentFront, caller: CurrentCaller) -> JobList:
+async def list_jobs(front: CurrentFront, caller: CurrentCaller, set_aside: SetAside = False) -> JobList:
     """What runs and waits: a member's own, or for an admin everybody's. By queue, in the order of the line."""
     found = []
     with broker_errors():
+        if set_aside:
+            return JobList(data=await _set_aside(front, caller))
         for queue in front.profile.models:
             found += await _in_line(front, caller, queue)
     return JobList(data=found)
+
+
+async def _set_aside(front: Front, caller: Caller) -> list[JobObject]:
+    jobs = await front.jobs.describe_all(await front.jobs.set_aside())
+    return [_object(job, None) for job in jobs if _is_theirs(caller, job.member)]
 
 
 async def _in_line(front: Front, caller: Caller, queue: str) -> list[JobObject]:

@@ -210,6 +210,18 @@ def queue(
 
 
 @app.command(cls=Command)
+def jobs(
+    failed: Annotated[
+        bool, Flag("--failed", help="Instead, those over which one worker after another died; kept for a week.")
+    ] = False,
+) -> None:
+    """List what runs and waits. An admin sees everybody's."""
+    from familyai.cli import jobs as command
+
+    raise typer.Exit(command.show(failed))
+
+
+@app.command(cls=Command)
 def route(
     text: Annotated[
         str | None, typer.Argument(help="What would be asked; - for what comes in through a pipe.", show_default=False)

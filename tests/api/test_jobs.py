@@ -16,8 +16,9 @@ import api.relay
 from familyai import keys
 from familyai.allowance import Role
 from familyai.frame import NO_SEQ, Failed, decode_frames
-from familyai.jobs import State
+from familyai.jobs import MOST_ATTEMPTS, Delivery, JobStore, State
 from familyai.members import Change
+from familyai.past import NOTHING
 from tests.api.support import JSON, LIMIT_S, ScriptedWorker, Served, until
 from tests.support import a_job
 
@@ -163,6 +164,24 @@ async def test_an_admin_behind_a_trusted_key_is_no_admin(
     assert response.status_code == 404
     await worker.answer(await worker.take(), b"{}")
     await asking
+
+
+async def test_jobs_that_killed_their_workers_are_listed_for_those_whose_they_are(
+    served: Served, household: Household, redis: Redis
+) -> None:
+    jobs = JobStore(redis, record_ttl_s=60)
+    job = a_job(queue="chat", member="ada")
+    await jobs.enqueue(job)
+    for attempt in range(1, MOST_ATTEMPTS + 1):
+        await jobs.claim(Delivery(job.id, job.lane, job.member), job.queue, "dead")
+        await jobs.take_back(job.id, attempt, NOTHING)
+
+    async def listed(client: httpx.AsyncClient) -> list[tuple[str, str, int]]:
+        found = (await client.get("/v1/jobs", params={"set_aside": True})).json()["data"]
+        return [(one["id"], one["state"], one["attempt"]) for one in found]
+
+    assert await listed(served.client) == await listed(household.mum) == [(job.id, "failed", MOST_ATTEMPTS)]
+    assert await listed(household.eve) == []
 
 
 async def test_the_list_is_in_the_order_of_the_line(served: Served, worker: ScriptedWorker) -> None:

@@ -12,6 +12,7 @@ from python_multipart import parse_form
 from familyai.usage import Usage
 
 JOB = "/v1/transcription-jobs/transcription-1"
+SET_ASIDE = "/v1/jobs?set_aside=true"
 VOICES = {"voices": [{"id": "joe", "name": "joe"}, {"id": "alba", "name": "alba"}]}
 
 
@@ -30,6 +31,7 @@ class FakeApi:
         self.calls: list[str] = []
         self.usage: list[Usage] = []
         self.queues: list[dict[str, Any]] = []
+        self.jobs: dict[str, list[dict[str, Any]]] = {}
         self.speech: list[dict[str, Any]] = []
         self.routed: list[tuple[dict[str, Any], str | None]] = []
         self.decision: dict[str, Any] = {}
@@ -85,6 +87,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self._begins():
             return
         plain = {"/v1/models": {"data": []}, "/v1/audio/voices": VOICES, "/v1/queue": {"data": self.api.queues}}
+        plain |= {path: {"data": self.api.jobs.get(path, [])} for path in ("/v1/jobs", SET_ASIDE)}
         if self.path in plain:
             self._say(200, plain[self.path])
         elif self.path.startswith("/v1/usage?"):
