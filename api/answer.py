@@ -20,6 +20,7 @@ _HOP_BY_HOP = frozenset(
     | {b"transfer-encoding", b"upgrade"}
 )
 _EVENT_STREAM = b"text/event-stream"
+_ENDS_OF_EVENTS = (b"\n\n", b"\r\n\r\n")
 _OPENED = [
     (b"content-type", _EVENT_STREAM + b"; charset=utf-8"),
     (b"cache-control", b"no-cache"),
@@ -55,6 +56,11 @@ class Answer:
         self.status, self._is_event_stream = 200, True
         return {"type": "http.response.start", "status": 200, "headers": _OPENED + self._about()}
 
+    @property
+    def is_between_events(self) -> bool:
+        """Of a stream that has begun: where a comment does no harm."""
+        return self._is_event_stream and self._tail.endswith(_ENDS_OF_EVENTS)
+
     def comment(self, words: bytes) -> Message:
         """Between events, in a stream that was opened."""
         return _body(words, more=True)
@@ -79,7 +85,7 @@ class Answer:
         if not self._is_event_stream:
             raise AnswerBroken(error.message) from error
         self.ended = True
-        gap = b"" if self._tail.endswith((b"\n\n", b"\r\n\r\n")) else b"\n\n"
+        gap = b"" if self._tail.endswith(_ENDS_OF_EVENTS) else b"\n\n"
         return [_body(gap + event(error, self._dialect, self._events), more=False)]
 
     def _start(self, start: Start) -> list[Message]:

@@ -1,6 +1,7 @@
 """What a stream says while it waits: comments, which clients of event streams skip. Pure.
 
-`: queued position=2 eta_s=4`, without `eta_s` while nobody knows; then `: started`, unless its words come at once.
+`: queued position=2 eta_s=4`, without `eta_s` while nobody knows; then `: started`, unless its words come at once; and
+`: still here` where it is silent for long.
 """
 
 import math
@@ -14,6 +15,7 @@ AT_LEAST_EVERY_S = 5.0
 """Proxies take a stream that is silent for long for a dead one."""
 NOTICEABLE_S, NOTICEABLE_SHARE = 1.0, 0.2
 STARTED = b": started\n\n"
+STILL_HERE = b": still here\n\n"
 
 
 class Comments:

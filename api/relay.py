@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from api.answer import Answer
-from api.comments import AT_MOST_EVERY_S, OPEN_AFTER_S, STARTED, Comments
+from api.comments import AT_LEAST_EVERY_S, AT_MOST_EVERY_S, OPEN_AFTER_S, STARTED, STILL_HERE, Comments
 from api.front import Front
 from api.learn import remember
 from api.line import FRESH_S
@@ -95,6 +95,9 @@ class Relay(Response):
 
     async def _relay(self, reply: Reply, send: Send) -> None:
         while not self._answer.ended:
+            while not await reply.news(AT_LEAST_EVERY_S):
+                if self._answer.is_between_events:  # its worker may have died, and another is to go on
+                    await send(self._answer.comment(STILL_HERE))
             try:
                 messages = self._answer.messages(await reply.frames())
             except RequestError as error:

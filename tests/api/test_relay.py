@@ -8,7 +8,9 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
+import api.relay
 import api.replies
+from api.comments import STILL_HERE
 from familyai import keys
 from familyai.catalogue import Profile
 from familyai.frame import Body, End, Failed, Start
@@ -98,6 +100,26 @@ async def test_a_stream_is_relayed_while_it_is_written(served: Served, worker: S
 async def _open(served: Served, path: str = CHAT) -> httpx.Response:
     request = served.client.build_request("POST", path, json={"model": "auto", "stream": True})
     return await served.client.send(request, stream=True)
+
+
+async def test_a_silent_stream_says_that_it_lives_but_never_within_an_event(
+    served: Served, worker: ScriptedWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api.relay, "AT_LEAST_EVERY_S", 0.02)
+    opening = asyncio.create_task(_open(served))
+    claim = await worker.take()
+    await worker.start(claim)
+    await worker.write(claim, b"data: 1\n\n")
+    response = await opening
+    chunks, received = response.aiter_raw(), b""
+    while not received.endswith(STILL_HERE):
+        received += await anext(chunks)
+    for part in (b"data: 2", b"\n\n"):
+        await worker.write(claim, part)
+    await worker.end(claim)
+    received += b"".join([chunk async for chunk in chunks])
+
+    assert received.replace(STILL_HERE, b"") == b"data: 1\n\ndata: 2\n\n"
 
 
 async def test_many_at_once_get_their_own_answers(served: Served, worker: ScriptedWorker) -> None:
