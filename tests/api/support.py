@@ -92,13 +92,13 @@ class ScriptedWorker:
 
     async def start(self, claim: Claim, headers: Any = SSE, status: int = 200) -> None:
         self._seq[claim.job.id] = 1
-        await self.say(claim, Start(claim.job.id, 1, 0, status, headers, self.id, claim.queue_wait_s))
+        await self.say(claim, Start(claim.job.id, claim.attempt, 0, status, headers, self.id, claim.queue_wait_s))
 
     async def write(self, claim: Claim, *chunks: bytes) -> None:
-        await self.say(claim, *(Body(claim.job.id, 1, self._next(claim), chunk) for chunk in chunks))
+        await self.say(claim, *(Body(claim.job.id, claim.attempt, self._next(claim), chunk) for chunk in chunks))
 
     async def end(self, claim: Claim) -> None:
-        await self.say(claim, End(claim.job.id, 1, self._next(claim)))
+        await self.say(claim, End(claim.job.id, claim.attempt, self._next(claim)))
 
     async def answer(self, claim: Claim, *chunks: bytes, headers: Any = JSON, status: int = 200) -> None:
         await self.start(claim, headers, status)

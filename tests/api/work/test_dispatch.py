@@ -10,7 +10,7 @@ from api.work.dispatch import Dispatcher
 from familyai.errors import EngineFailed
 from familyai.frame import Failed
 from familyai.job import Job
-from familyai.jobs import State
+from familyai.jobs import MOST_ATTEMPTS, State
 from familyai.lanes import Lane, Priority
 from routing.estimate import Estimate
 from routing.resolve import resolve
@@ -76,9 +76,9 @@ async def test_a_worker_s_death_is_no_end(served: Served, worker: ScriptedWorker
 
 async def test_what_kills_one_worker_after_the_other_is_given_up(served: Served, worker: ScriptedWorker) -> None:
     running = asyncio.create_task(Dispatcher(served.front).run("chat", "ada", lambda: make(served)))
-    for _ in range(dispatch.MOST_DEATHS):
+    for _ in range(MOST_ATTEMPTS):
         await die(served, worker)
-    with pytest.raises(EngineFailed, match="workers died"):
+    with pytest.raises(EngineFailed, match="set aside"):
         await running
 
 
