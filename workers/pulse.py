@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from familyai import keys
 from familyai.broker import BROKER_ERRORS
@@ -73,8 +74,12 @@ class Pulse:
                 log.warning("no heartbeat", extra={"action": "heartbeat.failed", "reason": type(error).__name__})
             await asyncio.sleep(HEARTBEAT_INTERVAL_S)
         metrics.loaded.labels(self._queue).set(0)
-        action = "engine.dead" if self._idle_beats < STUCK_BEATS else "consumer.stuck"
+        is_dead = not self._engine.healthy()
+        action = "engine.dead" if is_dead else "consumer.stuck"
         log.error("this worker can serve nobody", extra={"action": action, "queue": self._queue})
+        if is_dead:
+            with suppress(*BROKER_ERRORS):  # then its entry lapses, and its jobs are taken back a little later
+                await self._registry.leave(self._queue, self._worker)
         self._on_dead()
 
     async def _beat(self) -> None:

@@ -98,6 +98,9 @@ class Server:
         exchange = Exchange(claim, bill.meter, self._worker, self._send_to(claim.job.front))
         with metrics.running.labels(self._queue).track_inprogress():
             state = await self._answer(claim, exchange)
+        if state is None:
+            log.error("job left behind", extra={"action": "job.left_behind", "job": claim.job.id})
+            return
         metrics.jobs.labels(self._queue, state).inc()
         log.info("job ended", extra={"action": f"job.{state}", "job": claim.job.id, "attempt": claim.attempt})
         if state is State.CANCELLED:
@@ -129,7 +132,8 @@ class Server:
                 continue
             return
 
-    async def _answer(self, claim: Claim, exchange: Exchange) -> State:
+    async def _answer(self, claim: Claim, exchange: Exchange) -> State | None:
+        """None when the engine died over it: a front takes the job back, and another worker goes on."""
         self._running[claim.job.id] = exchange
         if claim.job.id in self._early:
             exchange.leave()
@@ -137,6 +141,8 @@ class Server:
             await self._call_engine(claim, exchange)
         except BaseException as error:  # a library's SystemExit or stray cancellation must not leave the client waiting
             log.exception("engine raised", extra={"action": "engine.raised", "job": claim.job.id})
+            if not self._engine.healthy():
+                return None
             exchange.fail("engine_failed", f"The engine failed: {type(error).__name__}.")
             return State.FAILED
         finally:
@@ -144,13 +150,21 @@ class Server:
             self._charge(exchange)
         if exchange.left:
             return State.CANCELLED
+        if not self._engine.healthy():
+            return None
         if not exchange.ended:
             exchange.fail("engine_failed", "The engine stopped in the middle of its answer.")
             return State.FAILED
         return State.DONE
 
     def _send_to(self, front: str) -> Callable[[Frame], None]:
-        return lambda frame: self.outbox.put(front, frame)
+        """What a dead engine says is not passed on: it would end an answer that another can continue."""
+
+        def send(frame: Frame) -> None:
+            if self._engine.healthy():
+                self.outbox.put(front, frame)
+
+        return send
 
     async def _call_engine(self, claim: Claim, exchange: Exchange) -> None:
         job = claim.job

@@ -112,6 +112,15 @@ async def test_another_worker_goes_on_at_the_very_token(client: httpx.AsyncClien
     assert text_of(joined) == "".join(expected_words(TEXT, WORDS))
 
 
+async def test_an_engine_that_dies_in_a_living_worker_is_followed_by_another(
+    client: httpx.AsyncClient, workers: Workers
+) -> None:
+    workers.add()
+    joined = await events(client, chat(echo={"tokens_per_s": 20, "die": True}), {})
+
+    assert text_of(joined) == "".join(expected_words(TEXT, WORDS))
+
+
 async def test_the_only_worker_is_started_again(client: httpx.AsyncClient, workers: Workers) -> None:
     async def kill_and_start(job_id: str) -> None:
         await workers.kill_the_one_that_serves(job_id)

@@ -1,5 +1,7 @@
 """A worker's parts without Celery: deliveries that arrive as Celery reports them."""
 
+from collections.abc import Callable
+
 from redis.asyncio import Redis
 from starlette.types import ASGIApp
 
@@ -45,8 +47,11 @@ class DrivenServer(Server):
 
     def __init__(self, redis: Redis, blobs: BlobStore, jobs: JobStore, app: ASGIApp, model: Model = MODEL) -> None:
         self.turns = turns_of(model)
+        self.healthy: Callable[[], bool] = lambda: True
         fairness = fairness_of(redis, self.turns)
-        super().__init__("q", "w", redis, blobs, jobs, Engine(app), fairness, accounts_of(redis, model))
+        super().__init__(
+            "q", "w", redis, blobs, jobs, Engine(app, lambda: self.healthy()), fairness, accounts_of(redis, model)
+        )
 
     async def take(self, job: Job) -> None:
         turn = arrived(self.turns, job)

@@ -78,10 +78,21 @@ async def test_a_broker_that_is_gone_does_not_stop_the_pulse(jobs: JobStore, red
             beats += 1
             raise ConnectionError("gone")
 
+        async def leave(self, queue: str, worker: str) -> None:
+            raise ConnectionError("gone")
+
     made = pulse(redis, jobs, Running(), healthy=lambda: beats < 1)
     made._registry = Gone()  # type: ignore[assignment]
     await asyncio.wait_for(made.run(), 10)
     assert beats == 1
+
+
+async def test_a_dead_engines_worker_counts_as_dead_at_once(jobs: JobStore, redis: Redis) -> None:
+    made, alive = pulse(redis, jobs, Running(), healthy=lambda: False), WorkerRegistry(redis)
+    await alive.beat("q", "w")
+    await made.run()
+
+    assert await alive.alive(["q"]) == {"q": set()}
 
 
 async def test_messages_that_nobody_takes_while_slots_are_free_count_as_a_stuck_consumer(

@@ -280,3 +280,22 @@ async def test_a_job_that_is_held_goes_back_and_its_lane_is_left_alone(
     server.abandon(first.id)
     await asyncio.wait_for(serving_it, 10)
     assert first.lane in server.turns.lanes([first.lane])
+
+
+async def test_what_a_dead_engine_says_is_not_passed_on_and_ends_nothing(
+    serving: MakeServer, jobs: JobStore, job: Job, frames: list[Frame]
+) -> None:
+    alive = [True]
+
+    async def dies(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"data: half", "more_body": True})
+        alive.clear()
+        await send({"type": "http.response.body", "body": b'data: {"error": "engine died"}\n\ndata: [DONE]\n\n'})
+
+    server = serving(dies)
+    server.healthy = lambda: bool(alive)
+    await server.take(job)
+
+    assert [type(frame) for frame in frames] == [Start, Body]
+    assert await state(jobs, job) is State.RUNNING, "for a front to take back"

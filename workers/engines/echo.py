@@ -7,7 +7,7 @@ A request may carry an `echo` object to shape the answer:
     tokens_per_s   pace of the words; 0 or absent: as fast as they are read
     delay_s        wait before the first byte
     fail           "before": raise before the first byte; "after:N": raise after N words; "status:N": answer with it
-    die            true: the engine declares itself dead after the answer's first word
+    die            true: the engine declares itself dead after the answer's first word, unless it goes on with one
 """
 
 import asyncio
@@ -211,7 +211,7 @@ class _Answer:
                 await asyncio.sleep(begun + (count - self._said) / pace - asyncio.get_running_loop().time())
             _report_word(count, self._asked.n)
             yield word
-            self._engine.alive = self._engine.alive and not self._asked.echo.die
+            self._engine.alive = self._engine.alive and (not self._asked.echo.die or self._said > 0)
 
     def _body(self, kind: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
         return {
