@@ -29,10 +29,12 @@ CUTS = [1, 2, 3, 4, 17, 30, -4, -3, -2, -1]
 
 NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
 QUESTION = "Tell me a story about a fox 🦊 in Köln, with emoji."
+BEGINNING = "Once upon a time in Köln there was a fox 🦊 who"
 MESSAGES = [{"role": "user", "content": QUESTION}]
 LONG = {"model": NAME, "temperature": 0, "stream": True}
 USAGE = {"stream_options": {"include_usage": True}}
 TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
+COMPLETION = {**LONG, **USAGE, "prompt": BEGINNING, "max_tokens": TOKENS, "ignore_eos": True}
 CHAT = {**LONG, **USAGE, "messages": MESSAGES, "max_tokens": TOKENS}
 REQUESTS: dict[str, tuple[str, dict[str, Any]]] = {
     "chat": ("/v1/chat/completions", CHAT),
@@ -42,11 +44,8 @@ REQUESTS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "chat with tools": ("/v1/chat/completions", {**CHAT, "tools": [TOOL], "tool_choice": "auto"}),
     "chat with a stop string": ("/v1/chat/completions", {**CHAT, "stop": ["never said at all"]}),
-    "completions": ("/v1/completions", {**LONG, **USAGE, "prompt": QUESTION, "max_tokens": TOKENS}),
-    "completions with echo": (
-        "/v1/completions",
-        {**LONG, **USAGE, "prompt": QUESTION, "max_tokens": TOKENS, "echo": True},
-    ),
+    "completions": ("/v1/completions", COMPLETION),
+    "completions with echo": ("/v1/completions", {**COMPLETION, "echo": True}),
     "responses": ("/v1/responses", {**LONG, "input": QUESTION, "max_output_tokens": TOKENS, "store": False}),
     "messages": ("/v1/messages", {**LONG, "messages": MESSAGES, "max_tokens": TOKENS}),
 }
@@ -124,7 +123,7 @@ def check_whole(answer: Answer, whole: Answer, body: dict[str, Any], tokenizer: 
     assert (answer.meter.prompt, answer.meter.generated) == (whole.meter.prompt, TOKENS)
     usages = [chunk["usage"] for chunk in answer.chunks if chunk.get("usage")]
     assert usages[-1:] == [chunk["usage"] for chunk in whole.chunks if chunk.get("usage")][-1:]
-    prompt = QUESTION if body.get("echo") else ""
+    prompt = BEGINNING if body.get("echo") else ""
     assert text(answer.chunks) == prompt + tokenizer.decode(ids(answer), skip_special_tokens=True)
     assert {chunk["created"] for chunk in answer.chunks if "created" in chunk} <= {CREATED_S}
 

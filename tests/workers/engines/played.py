@@ -11,7 +11,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 from transformers import PreTrainedTokenizerFast
 
 EOS = 256
-PROMPT = [72, 105]
+PROMPT = [39, 72]  # "Hi"
 CONTEXT_TOKENS = 1000
 
 
