@@ -9,6 +9,8 @@ from typing import Any
 
 from familyai.catalogue import Limits, Model
 from workers.engines import Engine
+from workers.engines.vllm_past import going_on
+from workers.engines.vllm_steady import hold_steady, steady
 from workers.meter import Meter, current_meter
 from workers.prepare import model_path
 
@@ -29,14 +31,15 @@ async def open_engine(model: Model, limits: Limits, home: Path) -> AsyncIterator
     from vllm.entrypoints.launchers.api_server.entry import build_async_engine_client
     from vllm.entrypoints.launchers.app import build_app
 
+    hold_steady()
     arguments = _parse(command_line(model, limits, model_path(model, home)))
     async with build_async_engine_client(arguments) as client:
-        client.generate = _metered(client.generate)
+        client.generate = _metered(going_on(client))
         client.encode = _metered_encode(client.encode)
         tasks = await client.get_supported_tasks()
         app = build_app(arguments, tasks, client.model_config)
         await init_app_state(client, app.state, arguments, tasks)
-        yield Engine(app, healthy=lambda: not client.errored)
+        yield Engine(steady(app), healthy=lambda: not client.errored)
 
 
 def command_line(model: Model, limits: Limits, path: str) -> list[str]:
