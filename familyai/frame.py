@@ -4,9 +4,12 @@ An answer is Start, any number of Body, then End; or Failed at any point, and no
 without a gap within one attempt. A batch is all frames that were ready together for one front process.
 """
 
+from itertools import islice
+
 import msgspec
 
 from familyai.errors import DecodeError
+from familyai.past import Outputs
 
 FRAME_VERSION = 1
 NO_SEQ = -1
@@ -17,11 +20,21 @@ class Tokens(msgspec.Struct, frozen=True, array_like=True):
     """Out-of-band facts for charging and recovery; the client's bytes carry none of it.
 
     `prompt` counts the tokens of the prompt (on the first frame that knows it), `ids` are the tokens generated since
-    the last frame that carried any, one tuple per choice index.
+    the last frame that carried any, one tuple per choice index. `sizes` says how many of choice 0's came together from
+    the engine, where it gave out several groups: some make no frame, as those that a parser holds back.
     """
 
     prompt: int = 0
     ids: tuple[tuple[int, ...], ...] = ()
+    sizes: tuple[int, ...] = ()
+
+    @property
+    def outputs(self) -> Outputs:
+        """The ids of choice 0, grouped as the engine gave them out."""
+        if not self.ids:
+            return ()
+        ids = iter(self.ids[0])
+        return tuple(tuple(islice(ids, size)) for size in self.sizes or (len(self.ids[0]),))
 
     @property
     def generated(self) -> int:

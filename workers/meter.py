@@ -13,6 +13,7 @@ class Meter:
         self.generated = 0
         self._untaken_prompt = 0
         self._untaken: dict[int, list[int]] = {}
+        self._sizes: list[int] = []
 
     def saw_prompt(self, tokens: int) -> None:
         """Tokens of the prompt; a request with several prompts reports each."""
@@ -22,6 +23,8 @@ class Meter:
     def saw_tokens(self, choice: int, ids: list[int]) -> None:
         """Tokens generated for one choice since the last call."""
         self.generated += len(ids)
+        if choice == 0:
+            self._sizes.append(len(ids))
         self._untaken.setdefault(choice, []).extend(ids)
 
     def take(self) -> Tokens | None:
@@ -29,8 +32,8 @@ class Meter:
         if not self._untaken and not self._untaken_prompt:
             return None
         ids = tuple(tuple(self._untaken.get(choice, ())) for choice in range(max(self._untaken, default=-1) + 1))
-        tokens = Tokens(self._untaken_prompt, ids)
-        self._untaken_prompt, self._untaken = 0, {}
+        tokens = Tokens(self._untaken_prompt, ids, tuple(self._sizes) if len(self._sizes) > 1 else ())
+        self._untaken_prompt, self._untaken, self._sizes = 0, {}, []
         return tokens
 
 

@@ -44,7 +44,7 @@ class Answer:
     def past(self, frames: int) -> Past:
         """What a client has that was sent so many frames."""
         tokens = [event.tokens for event in self.events[:frames] if event.tokens]
-        return Past(frames, tuple(each.ids[0] for each in tokens if each.ids))
+        return Past(frames, tuple(output for each in tokens for output in each.outputs))
 
 
 async def ask(app: ASGIApp, path: str, body: dict[str, Any], past: Past = NOTHING) -> Answer:

@@ -21,3 +21,22 @@ def test_keeps_choices_apart_and_totals_over_all() -> None:
     meter.saw_tokens(0, [1])
     assert meter.take() == Tokens(0, ((1,), (), (9,)))
     assert meter.generated == 2
+
+
+def test_keeps_what_came_together_apart() -> None:
+    """Outputs that made no frame travel with the next one that did."""
+    meter = Meter()
+    for ids in ([1], [2, 3], []):
+        meter.saw_tokens(0, ids)
+    meter.saw_tokens(1, [9])
+    tokens = meter.take()
+    assert tokens
+    assert tokens.ids == ((1, 2, 3), (9,))
+    assert tokens.outputs == ((1,), (2, 3), ())
+    meter.saw_tokens(0, [4, 5])
+    assert meter.take() == Tokens(0, ((4, 5),))
+
+
+def test_one_output_needs_no_sizes() -> None:
+    assert Tokens(0, ((4, 5),)).outputs == ((4, 5),)
+    assert Tokens(3).outputs == ()

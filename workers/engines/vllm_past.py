@@ -53,7 +53,7 @@ async def _go_on(
     client: Any, generate: Generate, past: Outputs, call: tuple[Any, Any, str], options: dict[str, Any]
 ) -> AsyncGenerator[Any, None]:
     prompt, sampling_params, request_id = call
-    answer = await _begin(client, prompt, sampling_params, request_id)
+    answer = await begin(client, prompt, sampling_params, request_id)
     for ids in past:
         output = answer.repeat(ids)
         yield output
@@ -69,7 +69,7 @@ async def _go_on(
                 return
 
 
-async def _begin(client: Any, prompt: Any, sampling_params: Any, request_id: str) -> "Answer":
+async def begin(client: Any, prompt: Any, sampling_params: Any, request_id: str) -> "Answer":
     """The answer before its first token, with the limits and ends that vLLM would give it."""
     inputs = client.input_processor
     request = inputs.process_inputs(request_id, prompt, sampling_params, await client.get_supported_tasks())
