@@ -108,8 +108,8 @@ class Reply:
         return some
 
     def _keep(self, frame: Frame) -> None:
-        if self._continues and isinstance(frame, Body) and frame.tokens and frame.tokens.ids:
-            self._outputs.append(frame.tokens.ids[0])
+        if self._continues and isinstance(frame, Body) and frame.tokens:
+            self._outputs += frame.tokens.outputs
         self._frames.append(frame)
         self.unread_bytes += _size_bytes(frame)
         self._news.set()

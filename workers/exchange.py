@@ -12,6 +12,7 @@ from familyai.jobs import Claim
 from workers.meter import Meter
 
 MAX_BODY_BYTES = 256 * 1024
+_NOT_CONTINUED = "worker_lost", "The worker died in the middle of the answer, and another could not continue it."
 
 
 class Exchange:
@@ -31,6 +32,7 @@ class Exchange:
         self._gone = asyncio.Event()
         self._seq = 0
         self.ended = False
+        self.failed = False
         self.succeeded = False
         """Whether the engine answers, and does not refuse."""
 
@@ -88,17 +90,22 @@ class Exchange:
     def fail(self, code: str, message: str) -> None:
         """The last frame of an answer that cannot be finished."""
         if not self.ended:
+            self._seq = max(self._seq, self._claim.past.frames)
             self._put(Failed, code, message)
-            self.ended = True
+            self.ended = self.failed = True
 
     def _start(self, status: int, headers: Any) -> None:
         pairs = tuple((bytes(name), bytes(value)) for name, value in headers)
         self.succeeded = status < 400
+        if self._claim.past.frames and not self.succeeded:
+            self.fail(*_NOT_CONTINUED)
         self._put(Start, status, pairs, self._worker, self._claim.queue_wait_s)
 
     def _body(self, data: bytes, last: bool) -> None:
         for offset in range(0, len(data), MAX_BODY_BYTES):
             self._put(Body, bytes(data[offset : offset + MAX_BODY_BYTES]), self.meter.take())
+        if last and self._seq < self._claim.past.frames:
+            self.fail(*_NOT_CONTINUED)
         if last and not self.ended:
             self._put(End, self.meter.take())
             self.ended = True

@@ -155,7 +155,7 @@ class Server:
         if not exchange.ended:
             exchange.fail("engine_failed", "The engine stopped in the middle of its answer.")
             return State.FAILED
-        return State.DONE
+        return State.FAILED if exchange.failed else State.DONE
 
     def _send_to(self, front: str) -> Callable[[Frame], None]:
         """What a dead engine says is not passed on: it would end an answer that another can continue."""

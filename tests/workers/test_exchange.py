@@ -3,6 +3,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from starlette.types import Message
 
 from familyai.frame import Body, End, Failed, Frame, Start, Tokens
 from familyai.job import Blob
@@ -140,3 +141,18 @@ async def test_what_an_earlier_attempt_has_sent_is_not_sent_again() -> None:
     assert isinstance(frames[0], Body)
     assert (frames[0].data, frames[0].tokens) == (b"c", Tokens(0, ((2,),)))
     assert meter.generated == 3, "counted once, over both attempts"
+
+
+@pytest.mark.parametrize(
+    "says", [[start(400), body(b"no")], [start(), body(b"a", more=True), body(b"")], [start(), body(b"whole")]]
+)
+async def test_who_cannot_say_the_past_again_cannot_go_on(says: list[Message]) -> None:
+    frames = list[Frame]()
+    exchange = Exchange(Claim(JOB, 2, 0, Past(frames=4)), Meter(), "w", frames.append)
+    for message in says:
+        await exchange.send(message)
+
+    (failed,) = frames
+    assert isinstance(failed, Failed)
+    assert (failed.seq, failed.code) == (4, "worker_lost")
+    assert exchange.failed
