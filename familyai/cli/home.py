@@ -9,7 +9,7 @@
 | `models/`          | converted models, a folder each: `owner--name`                           |
 | `voices/`          | voices for Piper: downloaded ones, and what anybody drops there          |
 | `logs/`            | one log per process; the run before ends in `.1`                         |
-| `*.password`       | made once: the broker's, Flower's, and the secret that signs webhooks    |
+| `*.password`       | made once: the broker's users', Flower's, and what signs webhooks        |
 | `supervisor.json`  | which processes run, for `status` and `down`                             |
 | `supervisor.lock`  | held by the one supervisor of this home                                  |
 """
@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from familyai import broker_users
 from familyai.errors import FamilyAIError
 
 
@@ -59,6 +60,11 @@ class Home:
         if not path.exists():
             write_private(path, secrets.token_urlsafe(24) + "\n")
         return path.read_text(encoding="utf-8").strip()
+
+    def broker_passwords(self) -> dict[str, str]:
+        """One for each user of our own broker. The owner's is the one of homes that had no other yet."""
+        names = {user: "broker" if user == broker_users.OWNER else f"broker-{user}" for user in broker_users.USERS}
+        return {user: self.secret(name) for user, name in names.items()}
 
     def api_key(self) -> str:
         """The key that `env` holds; empty where there is none."""

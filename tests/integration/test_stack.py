@@ -1,74 +1,21 @@
 """`familyai` as a person uses it, with the echo engine: up, status, chat, a killed worker, down, and nothing left."""
 
-import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import psutil
 import pytest
 
-from tests.support import free_port, wait_until
-
-CATALOGUE = Path(__file__).parents[2] / "queues.yaml"
-COMMAND = [sys.executable, "-P", "-m", "familyai.cli.main"]
-
-
-@dataclass
-class Household:
-    """A home of its own, on ports of its own."""
-
-    home: Path
-    env: dict[str, str]
-
-    def start(self, *words: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            [*COMMAND, *words], env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-
-    def __call__(self, *words: str) -> tuple[int, str]:
-        """Exit code and everything that was shown."""
-        process = self.start(*words)
-        shown, _ = process.communicate(timeout=90)
-        return process.returncode, shown
-
-    def status(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self("status", "--json")[1])
-        return found
-
-    def pids(self) -> dict[str, int]:
-        return {process["name"]: process["pid"] for process in self.status()["processes"]}
-
-    def supervisor(self) -> int:
-        return int(json.loads((self.home / "supervisor.json").read_text())["pid"])
-
-    def left(self) -> list[psutil.Process]:
-        """Whatever lives with this home in its environment."""
-        return [process for process in psutil.process_iter() if self._owns(process)]
-
-    def _owns(self, process: psutil.Process) -> bool:
-        try:
-            return process.environ().get("FAMILYAI_HOME") == str(self.home)
-        except psutil.Error:  # a zombie has no environment
-            return False
+from tests.integration.home import Household, a_home
+from tests.support import wait_until
 
 
 @pytest.fixture
 def household(tmp_path: Path) -> Iterator[Household]:
-    env = {key: value for key, value in os.environ.items() if not key.startswith("FAMILYAI_")}
-    ports = ("PORT", "WORKER_PORT", "FLOWER_PORT", "BROKER_PORT")
-    env |= {f"FAMILYAI_{name}": str(free_port()) for name in ports}
-    env |= {"FAMILYAI_HOME": str(tmp_path / "home"), "FAMILYAI_CATALOGUE": str(CATALOGUE), "FAMILYAI_PROFILE": "echo"}
-    made = Household(tmp_path / "home", env)
-    yield made
-    for process in made.left():
-        process.kill()
+    with a_home(tmp_path) as made:
+        yield made
 
 
 def test_a_day_in_the_background(household: Household) -> None:
