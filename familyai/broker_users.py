@@ -32,7 +32,8 @@ _OF_WORKERS = (keys.job, keys.waiting, keys.backlog, keys.active, keys.running, 
 _ALSO_OF_WORKERS = (keys.workers, keys.in_flight, keys.usage)
 _CELERY_EVENTS = "/0.celeryev/*"  # of database 0; who listens has to be allowed this very pattern
 _KOMBU_BINDINGS = "_kombu.binding*"
-_QUEUES_OF_LISTENERS = "celeryev.*"
+_OF_LISTENERS = ["celeryev.*", "*.reply.celery.pidbox"]
+_REMOTE_CONTROL = "/0.celery.pidbox"  # Flower asks there for a sign of life; no worker of ours listens
 
 
 def access_list(queues: Iterable[str], passwords: Mapping[str, str]) -> list[str]:
@@ -61,9 +62,9 @@ def _allowed(user: str, lanes: list[str]) -> list[str]:
     if user == WORKER:
         named = [name("*") for name in (*_OF_WORKERS, *_ALSO_OF_WORKERS)]
         return _written([*named, keys.LANE_COUNT, keys.LIMITS, *lanes, *kombus]) + _heard([*ours, _CELERY_EVENTS])
-    read = [keys.service("*"), keys.active("*"), *lanes]
-    own = [_KOMBU_BINDINGS, _QUEUES_OF_LISTENERS, *keys.UNACKED_OF_FLOWER]
-    return [f"%R~{name}" for name in read] + _written(own) + _heard([_CELERY_EVENTS])
+    read = [keys.service("*"), keys.active("*"), keys.DEFAULT_QUEUE, *lanes]
+    own = [_KOMBU_BINDINGS, *_OF_LISTENERS, *keys.UNACKED_OF_FLOWER]
+    return [f"%R~{name}" for name in read] + _written(own) + _heard([_CELERY_EVENTS, _REMOTE_CONTROL])
 
 
 def _written(names: Iterable[str]) -> list[str]:

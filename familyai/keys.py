@@ -232,5 +232,7 @@ def unacked(queue: str) -> dict[str, str]:
     }
 
 
+DEFAULT_QUEUE = "celery"
+"""Celery's own, in which nothing ever waits; Flower counts it all the same."""
 UNACKED_OF_FLOWER = ("unacked", "unacked_index", "unacked_mutex")
 """The same, by kombu's own names, of who takes no messages but asks."""
