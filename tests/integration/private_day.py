@@ -21,7 +21,7 @@ ECHO = {"model": "familyai/echo", "engine": "echo", "memory_gb": 0.1, "slots": 4
 PROFILE = {
     "memory_budget_gb": 1,
     "limits": {"inline_body_kb": 4, "aof_rewrite_s": 1},
-    "queues": {"chat-fast": ECHO, "asr": {**ECHO, "tasks": ["transcribe"]}},
+    "queues": {"chat-fast": {**ECHO, "tasks": ["generate", "embed"]}, "asr": {**ECHO, "tasks": ["transcribe"]}},
     "routes": {"auto": {"kinds": ["chat-fast"]}},
 }
 SECRET = "aubergine"
@@ -30,6 +30,7 @@ FILE_NAME = "zucchini"
 STRANGE_KEY = "fai-parsnip"
 LONG = " ".join([SECRET] * 2000)
 """Travels through the blob store."""
+ENDED = ("completed", "failed")
 FLOWER_PAGES = ("/", "/workers", "/tasks", "/broker", "/metrics", "/api/workers", "/api/tasks", "/api/queues/length")
 
 
@@ -67,7 +68,7 @@ def _talk(client: httpx.Client) -> None:
     for more in ({}, {"stream": True}, {"messages": _messages(LONG)}):
         assert SECRET in _answer(client, 200, **more)
     assert SECRET in client.post("/v1/completions", json={"model": "auto", "prompt": SECRET}).text
-    client.post("/v1/messages", json={"model": "auto", "max_tokens": 9, "system": SECRET, "messages": _messages()})
+    assert client.post("/v1/embeddings", json={"model": "chat-fast", "input": SECRET}).status_code == 200
 
 
 def _fail(client: httpx.Client) -> None:
@@ -83,9 +84,13 @@ def _fail(client: httpx.Client) -> None:
 
 
 def _upload(client: httpx.Client) -> None:
-    recording = {"file": (f"{FILE_NAME}.wav", LONG.encode())}
-    client.post("/v1/audio/transcriptions", data={"model": "asr", "prompt": SECRET}, files=recording)
-    client.post("/v1/transcription-jobs", data={"model": "asr", "prompt": SECRET}, files=recording)
+    """The stand-in hears nothing, but not before the recordings have gone their whole way."""
+    recording = (f"{FILE_NAME}.wav", LONG.encode())
+    form = {"model": "asr", "prompt": SECRET}
+    assert client.post("/v1/audio/transcriptions", data=form, files={"file": recording}).status_code == 404
+    jobs = "/v1/transcription-jobs"
+    job = client.post(jobs, data={"model": "asr"}, files={"files": recording}).json()
+    wait_until(lambda: client.get(f"{jobs}/{job['id']}").json()["status"] in ENDED, "the recording was tried")
 
 
 def _batch(client: httpx.Client) -> None:
@@ -106,7 +111,7 @@ def _status_of_batch(client: httpx.Client, lines: list[dict[str, Any]]) -> str:
     def status() -> str:
         return str(client.get(f"/v1/batches/{batch['id']}").json()["status"])
 
-    wait_until(lambda: status() in ("completed", "failed"), "the batch ends")
+    wait_until(lambda: status() in ENDED, "the batch ends")
     return status()
 
 
