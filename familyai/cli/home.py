@@ -17,9 +17,10 @@
 import fcntl
 import os
 import secrets
+import stat
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from familyai import broker_users
@@ -48,11 +49,19 @@ class Home:
         try:
             for folder in (self.root, self.broker, self.logs):
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self.root.chmod(0o700)
+            self._close()
         except OSError as error:
             raise FamilyAIError(
                 f"cannot write {self.root} (FAMILYAI_HOME names another place): {error.strerror}"
             ) from error
+
+    def _close(self) -> None:
+        """Also what an earlier version, or somebody else, left open; where a link leads is not ours."""
+        self.root.chmod(0o700)
+        for path in self.root.rglob("*"):
+            with suppress(OSError):  # somebody else's, or gone
+                if not path.is_symlink() and (mode := path.stat().st_mode) & 0o077:
+                    path.chmod(stat.S_IMODE(mode) & 0o700)
 
     def secret(self, name: str) -> str:
         """The password of that name, made at the first call. Its letters need no quoting anywhere."""

@@ -174,7 +174,6 @@ def _start_daemon(plan: Plan) -> "subprocess.Popen[bytes]":
             stdout=output,
             stderr=output,
             start_new_session=True,
-            umask=0o077,
         )
 
 

@@ -26,9 +26,9 @@ class Household:
     env: dict[str, str]
 
     def start(self, *words: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            [*COMMAND, *words], env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+        """With a umask as most people have it: what is private is made so by FamilyAI."""
+        shown = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        return subprocess.Popen([*COMMAND, *words], env=self.env, umask=0o022, **shown)
 
     def __call__(self, *words: str) -> tuple[int, str]:
         """Exit code and everything that was shown."""

@@ -1,5 +1,6 @@
 """`familyai` as a person uses it, with the echo engine: up, status, chat, a killed worker, down, and nothing left."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -8,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from familyai.allowance import Role
+from familyai.broker import connect
+from familyai.catalogue import load_profile
+from familyai.members import Member, MemberStore
 from tests.integration.home import Household, a_home
-from tests.support import wait_until
+from tests.support import Broker, wait_until
 
 
 @pytest.fixture
@@ -98,3 +103,25 @@ def test_what_keeps_it_from_starting_is_shown(household: Household) -> None:
     assert "last lines of" in shown
     assert "nonsense" in shown
     assert household.left() == []
+
+
+def test_a_home_from_before_the_brokers_users_goes_on(household: Household) -> None:
+    folder = household.home / "broker"
+    folder.mkdir(parents=True)
+    before = Broker(folder)
+    before.start()
+    profile = load_profile(Path(household.env["FAMILYAI_CATALOGUE"]), "echo")
+    _, key = asyncio.run(_add_admin(MemberStore(connect(before.url), profile)))
+    before.kill()
+    (household.home / "broker.password").write_text(f"{before.password}\n")
+    (household.home / "broker.env").write_text(f"FAMILYAI_BROKER_URL={before.url}\n")
+    (household.home / "env").write_text(f"FAMILYAI_API_KEY={key}\n")
+    code, shown = household("up", "--detach")
+    assert code == 0, shown
+    assert key in (household.home / "env").read_text()  # the member is still known
+    assert household("member", "list")[1].count("ada") == 1
+    assert household("down")[0] == 0
+
+
+async def _add_admin(members: MemberStore) -> tuple[Member, str]:
+    return await members.add("ada", Role.ADMIN)
