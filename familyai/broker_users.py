@@ -2,7 +2,7 @@
 
 | user     | who                     | keys and channels                                                              |
 |----------|-------------------------|--------------------------------------------------------------------------------|
-| `owner`  | command line, supervisor | all keys, to read and write                                                   |
+| `owner`  | command line, supervisor | all keys; may have the append-only file rewritten                             |
 | `front`  | the front               | FamilyAI's own and the lanes; may have the append-only file rewritten          |
 | `worker` | all workers             | lanes, jobs, accounts and limits; no member, no API key, no file, no batch     |
 | `flower` | Flower                  | reads lanes and who waits in them; hears Celery's events                       |
@@ -23,7 +23,7 @@ _COMMANDS = (
     "-@admin -@dangerous -function -scan -randomkey"
 )
 _MORE = {
-    OWNER: "+info",
+    OWNER: "+info +bgrewriteaof",
     FRONT: "+info +bgrewriteaof",
     WORKER: "+info +client|list +client|unblock",  # to end the BRPOP of its own connection, and no other's
     FLOWER: "+info",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from familyai import broker_users
 from familyai.catalogue import Model, Profile
+from familyai.cli.erasure import Erasure
 from familyai.cli.home import Home
 from familyai.cli.probes import HttpProbe, PingProbe
 from familyai.cli.supervisor import ProcessSpec
@@ -166,6 +167,7 @@ def _broker(home: Home, env: Mapping[str, str], binary: str, url: str) -> Proces
         start_timeout_s=START_TIMEOUT_S,
         stop_timeout_s=STOP_TIMEOUT_S,
         stage=BROKER,
+        farewell=Erasure(url),
     )
 
 

@@ -41,8 +41,8 @@ def test_nobody_may_harm_the_broker_or_look_over_others_shoulders(admin: Redis, 
     assert [user for user in USERS if may(admin, user, command)] == []
 
 
-def test_the_one_who_asks_for_a_rewriting_is_the_front(admin: Redis) -> None:
-    assert [user for user in USERS if may(admin, user, "BGREWRITEAOF")] == [FRONT]
+def test_front_and_supervisor_may_ask_for_a_rewriting(admin: Redis) -> None:
+    assert [user for user in USERS if may(admin, user, "BGREWRITEAOF")] == [OWNER, FRONT]
 
 
 @pytest.mark.parametrize(("name", "kind", "writers"), ROWS)

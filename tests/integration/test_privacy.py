@@ -3,6 +3,7 @@
 import json
 import stat
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -96,3 +97,13 @@ def test_what_was_said_leaves_the_brokers_disk_when_its_time_is_over(household: 
 def test_a_key_is_never_on_the_brokers_disk(household: Household, seen: Seen) -> None:
     assert files_with(household.home / "broker", Home(household.home).api_key()) == []
     assert files_with(household.home, Home(household.home).api_key()) == ["env"]
+
+
+def test_what_was_said_last_leaves_the_disk_before_a_stop(tmp_path: Path) -> None:
+    with a_home(tmp_path) as household:
+        folder = household.home / "broker"
+        assert household("up", "--detach")[0] == 0
+        assert household("chat", "celeriac")[0] == 0
+        assert files_with(folder, "celeriac")  # the next rewriting is minutes away
+        assert household("down")[0] == 0
+        assert files_with(folder, "celeriac") == []
