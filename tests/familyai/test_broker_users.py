@@ -1,16 +1,14 @@
 """What each of the broker's users may do, as the broker itself says."""
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from redis import Redis
 
 from familyai import keys
-from familyai.broker_users import FLOWER, FRONT, OWNER, USERS, WORKER, access_list, url_of
-from tests.support import Broker
+from familyai.broker_users import FLOWER, FRONT, OWNER, USERS, WORKER, access_list
+from tests.support import PASSWORDS, Broker, as_user
 
-PASSWORDS = {user: f"{user}'s own" for user in USERS}
 ROWS = [row.split("|")[1:4] for row in (keys.__doc__ or "").splitlines() if row.startswith("| `")]
 WRITES = {"hash": "HSET {} f 1", "zset": "ZADD {} 1 m", "set": "SADD {} m", "string": "SET {} 1", "list": "LPUSH {} m"}
 HARMFUL = """
@@ -20,16 +18,10 @@ SAVE | MONITOR | SLOWLOG GET | KEYS * | SCAN 0 | RANDOMKEY | CLIENT KILL ID 1 | 
 """
 
 
-@pytest.fixture(scope="module")
-def admin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
-    """Of a broker that knows the users, and lets somebody ask about them."""
-    broker = Broker(tmp_path_factory.mktemp("users"))
-    broker.start()
-    client = Redis.from_url(broker.url)
-    for line in access_list(["chat", "asr"], PASSWORDS)[1:]:
-        client.execute_command("ACL", "SETUSER", *line.split()[1:])
-    yield client
-    broker.kill()
+@pytest.fixture
+def admin(broker: Broker) -> Redis:
+    """Somebody who may ask what the users may."""
+    return Redis.from_url(broker.url)
 
 
 def may(admin: Redis, user: str, command: str) -> bool:
@@ -50,7 +42,7 @@ def test_who_is_said_to_write_a_key_may(admin: Redis, name: str, kind: str, writ
     """So a key that a worker begins to write has to be granted to it, and not before."""
     if (command := WRITES.get(kind.strip())) is None:
         pytest.skip("no plain key of the broker's")
-    key = re.sub(r"\{(lane|queue)\}", "chat.03", name.split("`")[1]).replace("{", "").replace("}", "")
+    key = re.sub(r"\{(lane|queue)\}", "chat-fast.03", name.split("`")[1]).replace("{", "").replace("}", "")
     command = command.format(key)
     assert may(admin, WORKER, command) == ("worker" in writers or "kombu" in writers)
     assert may(admin, FRONT, command) == (not kind.strip().startswith("kombu"))
@@ -64,8 +56,13 @@ def test_a_worker_cannot_even_read_who_the_members_are_and_what_they_keep(admin:
     assert not may(admin, FLOWER, f"GET {key}")
 
 
+@pytest.mark.parametrize("command", ["CLIENT LIST ID 1", "CLIENT UNBLOCK 1", "BRPOP chat-fast.03 1", "TIME", "INFO"])
+def test_a_worker_may_end_its_own_waiting(admin: Redis, command: str) -> None:
+    assert may(admin, WORKER, command)
+
+
 def test_flower_reads_lines_and_no_job(admin: Redis) -> None:
-    assert may(admin, FLOWER, "LLEN chat.03.batch")
+    assert may(admin, FLOWER, "LLEN chat-fast.03.batch")
     assert may(admin, FLOWER, "PSUBSCRIBE /0.celeryev/*")
     assert not may(admin, FLOWER, "PSUBSCRIBE *")
     assert not may(admin, FLOWER, f"HGETALL {keys.job('1')}")
@@ -73,10 +70,9 @@ def test_flower_reads_lines_and_no_job(admin: Redis) -> None:
     assert not may(admin, FLOWER, f"SUBSCRIBE {keys.reply('front-1')}")
 
 
-def test_each_has_a_password_of_its_own_and_nobody_comes_without_a_name(admin: Redis) -> None:
+def test_each_has_a_password_of_its_own_and_nobody_comes_without_a_name(broker: Broker) -> None:
     lines = access_list(["chat"], PASSWORDS)
     assert lines[0] == "user default off"
     assert not [line for line in lines for password in PASSWORDS.values() if password in line]
-    port = admin.connection_pool.connection_kwargs["port"]
-    for user, password in PASSWORDS.items():
-        assert Redis.from_url(url_of(user, password, f"127.0.0.1:{port}")).ping()
+    for user in USERS:
+        assert Redis.from_url(as_user(user, broker.url)).ping()
