@@ -25,7 +25,7 @@ def a_job(**fields: Any) -> Job:
     return Job(**{**ordinary, "method": "POST", "path": "/", "created_at_s": time.time(), **fields})
 
 
-QUEUES = ("chat-fast", "asr", "tts")
+QUEUES = ("chat-fast", "vision", "asr", "tts")
 PASSWORDS = {user: f"{user}-of-tests" for user in USERS}
 
 

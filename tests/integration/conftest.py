@@ -79,7 +79,7 @@ def members(redis: Redis, environment: dict[str, str]) -> MemberStore:
 
 @pytest.fixture
 def start_process(environment: dict[str, str], tmp_path: Path) -> Iterator[StartProcess]:
-    """Starts `python -m ARGUMENTS`, on a port and as a broker's user of its own; waits for its health; ends it at last."""
+    """Starts `python -m ARGUMENTS`, on a port and as a broker's user of its own; waits for its health, and ends it."""
     started: list[Process] = []
 
     def start(*arguments: str, port: int | None = None, healthy: bool = True, **more: str) -> Process:
