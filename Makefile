@@ -31,13 +31,14 @@ test: setup-dev ## Set up and run every test, the real engine's too; ARGS="-k wo
 test-fast: setup-dev ## Every test that needs no real engine
 	$(BIN)/python -m pytest -m 'not real' $(ARGS)
 
-check: setup-dev ## Format, lint, types, import directions, shell scripts, YAML
+check: setup-dev ## Format, lint, types, import directions, shell scripts, YAML, known vulnerabilities
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/shellcheck scripts/*.sh .ci/run
 	$(BIN)/yamllint --strict .
+	$(BIN)/python scripts/audit.py
 
 format: setup-dev ## Format the code and mend what the linter can
 	$(BIN)/ruff format .

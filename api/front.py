@@ -12,6 +12,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 from redis.asyncio import Redis
 
+from api.erase import Eraser
 from api.gate import Gate
 from api.housekeeping import Housekeeping
 from api.line import Lines
@@ -61,6 +62,7 @@ class Front:
     router: Router
     sweeper: Sweeper
     housekeeping: Housekeeping
+    eraser: Eraser
     metrics: Metrics
     webhook_secret: str = field(repr=False)
     broker_url: str = field(repr=False)
@@ -72,7 +74,7 @@ class Front:
         vital = [asyncio.create_task(work) for work in (self.replies.subscription.run(), self.watch.run())]
         for task in vital:
             task.add_done_callback(self._outlive)
-        beside = (self.sweeper.run(), self.housekeeping.run())
+        beside = (self.sweeper.run(), self.housekeeping.run(), self.eraser.run())
         tasks = [*vital, *map(asyncio.create_task, beside)]
         try:
             yield
@@ -125,6 +127,7 @@ def build_front(settings: Settings, profile: Profile) -> Front:
         router=Router(redis, registry, profile),
         sweeper=Sweeper(blobs, redis, limits.record_ttl_s),
         housekeeping=Housekeeping(service, registry, profile),
+        eraser=Eraser(redis, limits.aof_rewrite_s),
         metrics=Metrics(),
         broker_url=url,
         webhook_secret=load_secret(settings) if limits.webhook_hosts else "",

@@ -185,6 +185,9 @@ class Limits(_Frozen):
         100, ge=0, description="Users of a chat UI that may become members by themselves and have no key of their own."
     )
     record_ttl_s: float = Field(3600, gt=0, description="How long a job's record is kept after it was last written.")
+    aof_rewrite_s: float = Field(
+        600, ge=1, description="How long what is over may stay in the broker's append-only file on disk."
+    )
     drain_s: float = Field(30, gt=0, description="How long a stopping worker or front lets running answers finish.")
     media_domains: tuple[str, ...] = Field(
         (), description="Hosts that image, video, audio and file URLs may name; none: only `data:` URLs."

@@ -25,6 +25,7 @@
 | `familyai:transcription-events:{id}` | stream | leader, front (cancel)      | with its job                     |
 | `familyai:work`                  | zset    | front (create), leader         | never; entries when ended        |
 | `familyai:leader`                | string  | leader                         | seconds after its last renewal   |
+| `familyai:rewritten`             | string  | front (erase)                  | after `aof_rewrite_s`            |
 | `familyai:members`               | hash    | front (admin), `familyai member` | never                          |
 | `familyai:api-keys`              | hash    | front (admin), `familyai member` | never; removed with the member |
 | `familyai:member-names`          | hash    | front (admin), `familyai member` | never; removed with the member |
@@ -43,6 +44,10 @@
 
 from collections.abc import Callable
 
+ALL = "familyai:*"
+"""A pattern: every key and channel below but the lanes, kombu's and the limits'."""
+LIMITS = "LIMITS:*"
+"""A pattern: what the `limits` library keeps."""
 LANE_COUNT = "familyai:lane-count"
 """The most lanes a model ever had: workers go on draining those that a smaller number leaves behind."""
 WORK = "familyai:work"
@@ -50,6 +55,8 @@ WORK = "familyai:work"
 told. Score = Unix time of making."""
 LEADER = "familyai:leader"
 """The front process that drives them."""
+REWRITTEN = "familyai:rewritten"
+"""There while the broker's append-only file needs no rewriting."""
 MEMBERS = "familyai:members"
 """Members by name."""
 API_KEYS = "familyai:api-keys"
@@ -226,3 +233,9 @@ def unacked(queue: str) -> dict[str, str]:
         "unacked_index_key": f"unacked_index:{queue}",
         "unacked_mutex_key": f"unacked_mutex:{queue}",
     }
+
+
+DEFAULT_QUEUE = "celery"
+"""Celery's own, in which nothing ever waits; Flower counts it all the same."""
+UNACKED_OF_FLOWER = ("unacked", "unacked_index", "unacked_mutex")
+"""The same, by kombu's own names, of who takes no messages but asks."""

@@ -4,6 +4,7 @@ import ipaddress
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 LEAST_SECRET_BYTES = 32
 """As many as HS256 signs with (RFC 7518, section 3.2)."""
 Port = Annotated[int, Field(ge=1, le=65535)]
+BROKER_URL_WORDS = "should be redis://USER:PASSWORD@HOST:PORT/0; in a password, what is no letter or digit as %xx"
 _PLAIN = {
     "int_parsing": "should be a whole number",
     "greater_than_equal": "should be {ge} or more",
@@ -63,6 +65,14 @@ class Settings(BaseSettings):
             raise ValueError(f"should have {LEAST_SECRET_BYTES} bytes or more")
         return secret
 
+    @field_validator("broker_url")
+    @classmethod
+    def _names_a_broker(cls, url: SecretStr) -> SecretStr:
+        """Else the libraries that read it would quote from its password in what they say of it."""
+        if url.get_secret_value() and not _is_broker_url(url.get_secret_value()):
+            raise ValueError(BROKER_URL_WORDS)
+        return url
+
     @field_validator("trusted_proxies")
     @classmethod
     def _are_networks(cls, listed: str) -> str:
@@ -84,6 +94,16 @@ class Settings(BaseSettings):
     @property
     def blobs(self) -> str:
         return self.blob_url or f"file://{self.home.resolve() / 'blobs'}"  # fsspec takes the path as it is, `%20` too
+
+
+def _is_broker_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme == "unix" or (
+            parts.scheme in ("redis", "rediss") and bool(parts.hostname) and parts.port != 0 and not parts.fragment
+        )
+    except ValueError:  # no port is spelled like that
+        return False
 
 
 def _parts(listed: str) -> list[str]:

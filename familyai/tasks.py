@@ -16,6 +16,7 @@ from kombu.serialization import dumps
 from kombu.transport.virtual.base import Base64
 from kombu.utils.encoding import bytes_to_str
 
+from familyai import keys
 from familyai.job import Job
 
 SERVE = "familyai.serve"
@@ -40,7 +41,7 @@ def make_app(broker_url: str, lanes: Sequence[str] = (), **transport_options: An
         task_serializer="json",
         task_ignore_result=True,
         task_acks_late=True,
-        task_default_queue=lanes[0] if lanes else "celery",
+        task_default_queue=lanes[0] if lanes else keys.DEFAULT_QUEUE,
         task_queues=[celery_queue(lane) for lane in lanes] or None,
         worker_prefetch_multiplier=1,
         worker_enable_remote_control=False,

@@ -9,6 +9,9 @@ from redis.asyncio import Redis
 
 from familyai.broker import connect
 from tests.support import Broker
+from workers import telemetry
+
+telemetry.turn_off()  # for engines that tests load themselves
 
 
 @pytest.fixture(scope="session")

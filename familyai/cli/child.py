@@ -29,6 +29,7 @@ class Child:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
+                umask=0o077,  # logs, append-only file, uploads: the owner's alone
                 preexec_fn=_die_with(os.getpid()),
             )
         finally:

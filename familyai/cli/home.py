@@ -9,7 +9,7 @@
 | `models/`          | converted models, a folder each: `owner--name`                           |
 | `voices/`          | voices for Piper: downloaded ones, and what anybody drops there          |
 | `logs/`            | one log per process; the run before ends in `.1`                         |
-| `*.password`       | made once: the broker's, Flower's, and the secret that signs webhooks    |
+| `*.password`       | made once: the broker's users', Flower's, and what signs webhooks        |
 | `supervisor.json`  | which processes run, for `status` and `down`                             |
 | `supervisor.lock`  | held by the one supervisor of this home                                  |
 """
@@ -17,11 +17,13 @@
 import fcntl
 import os
 import secrets
+import stat
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from familyai import broker_users
 from familyai.errors import FamilyAIError
 
 
@@ -47,11 +49,19 @@ class Home:
         try:
             for folder in (self.root, self.broker, self.logs):
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self.root.chmod(0o700)
+            self._close()
         except OSError as error:
             raise FamilyAIError(
                 f"cannot write {self.root} (FAMILYAI_HOME names another place): {error.strerror}"
             ) from error
+
+    def _close(self) -> None:
+        """Also what an earlier version, or somebody else, left open; where a link leads is not ours."""
+        self.root.chmod(0o700)
+        for path in self.root.rglob("*"):
+            with suppress(OSError):  # somebody else's, or gone
+                if not path.is_symlink() and (mode := path.stat().st_mode) & 0o077:
+                    path.chmod(stat.S_IMODE(mode) & 0o700)
 
     def secret(self, name: str) -> str:
         """The password of that name, made at the first call. Its letters need no quoting anywhere."""
@@ -59,6 +69,11 @@ class Home:
         if not path.exists():
             write_private(path, secrets.token_urlsafe(24) + "\n")
         return path.read_text(encoding="utf-8").strip()
+
+    def broker_passwords(self) -> dict[str, str]:
+        """One for each user of our own broker. The owner's is the one of homes that had no other yet."""
+        names = {user: "broker" if user == broker_users.OWNER else f"broker-{user}" for user in broker_users.USERS}
+        return {user: self.secret(name) for user, name in names.items()}
 
     def api_key(self) -> str:
         """The key that `env` holds; empty where there is none."""

@@ -6,13 +6,14 @@ import shlex
 import shutil
 import socket
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 from pydantic import SecretStr
 from rich.table import Table
 
+from familyai.broker_users import OWNER, url_of
 from familyai.catalogue import Profile, load_profile, peak_memory_gb
 from familyai.cli import console, stack
 from familyai.cli.home import Home
@@ -26,14 +27,14 @@ class CannotStart(FamilyAIError):
 
 @dataclass(frozen=True)
 class Plan:
-    """`broker_password` is empty when the broker is somebody else's."""
+    """`own_broker` is None when the broker is somebody else's."""
 
     settings: Settings
     profile: Profile
     home: Home
+    own_broker: stack.OwnBroker | None
     stack: stack.Stack
-    broker_password: str
-    flower_password: str
+    flower_password: str = field(repr=False)
 
 
 def make_plan(settings: Settings, home: Home) -> Plan:
@@ -42,15 +43,15 @@ def make_plan(settings: Settings, home: Home) -> Plan:
     Raises ConfigurationError, and CannotStart without a broker to start.
     """
     profile = load_profile(settings.catalogue, settings.profile)
-    password, binary = "", None if settings.broker_url.get_secret_value() else broker_binary()
+    binary = None if settings.broker_url.get_secret_value() else broker_binary()
     home.make()
-    if binary:
-        password = home.secret("broker")
-        url = f"redis://:{password}@{stack.LOOPBACK}:{settings.broker_port}/0"
+    own_broker = stack.OwnBroker(binary, home.broker_passwords()) if binary else None
+    if own_broker:
+        url = url_of(OWNER, own_broker.passwords[OWNER], f"{stack.LOOPBACK}:{settings.broker_port}")
         settings = settings.model_copy(update={"broker_url": SecretStr(url)})
     flower_password = home.secret("flower")
-    built = stack.build(settings, profile, home, os.environ, flower_password, binary, has_engine)
-    return Plan(settings, profile, home, built, password, flower_password)
+    built = stack.build(settings, profile, home, os.environ, flower_password, own_broker, has_engine)
+    return Plan(settings, profile, home, own_broker, built, flower_password)
 
 
 def broker_binary() -> str:
@@ -81,7 +82,7 @@ def taken_ports(ports: tuple[stack.Port, ...], host: str) -> list[stack.Port]:
 
 def wanted_ports(settings: Settings, profile: Profile, home: Home, own_broker: bool) -> tuple[stack.Port, ...]:
     """Before anything is made: the passwords and the broker's binary do not matter yet."""
-    return stack.build(settings, profile, home, {}, "", "-" if own_broker else None, has_engine).ports
+    return stack.build(settings, profile, home, {}, "", stack.OwnBroker("-") if own_broker else None, has_engine).ports
 
 
 def check_ports(settings: Settings, home: Home) -> None:

@@ -40,9 +40,9 @@ class Serving:
     def _write_files(self) -> None:
         for spec in self._plan.stack.specs:
             start_log(spec.log)
-        if self._plan.broker_password:
-            text = stack.broker_config(self._home, self._plan.settings.broker_port, self._plan.broker_password)
-            write_private(self._home.broker_config, text)
+        if own := self._plan.own_broker:
+            port, queues = self._plan.settings.broker_port, self._plan.profile.models
+            write_private(self._home.broker_config, stack.broker_config(self._home, port, queues, own.passwords))
         write_private(self._home.broker_env, f"FAMILYAI_BROKER_URL={self._plan.stack.broker_url}\n")
 
     async def _healthy(self, then: Callable[[], Awaitable[None]]) -> None:

@@ -4,10 +4,12 @@ Pure: settings and catalogue in, specs out.
 """
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from familyai import broker_users
 from familyai.catalogue import Model, Profile
+from familyai.cli.erasure import Erasure
 from familyai.cli.home import Home
 from familyai.cli.probes import HttpProbe, PingProbe
 from familyai.cli.supervisor import ProcessSpec
@@ -32,6 +34,14 @@ class Port:
 
 
 @dataclass(frozen=True)
+class OwnBroker:
+    """The server to start, and the password of each of its users, where these matter already."""
+
+    binary: str
+    passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
 class Stack:
     """`left_out` are the resident queues whose engine this installation lacks."""
 
@@ -49,26 +59,30 @@ def build(
     home: Home,
     environ: Mapping[str, str],
     flower_password: str,
-    broker_binary: str | None,
+    own_broker: OwnBroker | None,
     has_engine: Callable[[str], bool],
 ) -> Stack:
-    """`broker_binary` is None when somebody else runs the broker at `settings.broker_url`."""
+    """`own_broker` is None when somebody else runs the broker at `settings.broker_url`."""
     models = {queue: model for queue, model in profile.resident.items() if has_engine(model.engine)}
     left_out = tuple(queue for queue in profile.resident if queue not in models)
-    env = environment(settings, home, environ)
+    base = environment(settings, home, environ)
+
+    def env_of(user: str) -> dict[str, str]:
+        return {**base, **_broker_access(user, own_broker, settings.broker_port)}
+
     url, flower_url = local_url(settings.host, settings.port), local_url(LOOPBACK, settings.flower_port)
     broker_url = settings.broker_url.get_secret_value()
-    own_broker = [_broker(home, env, broker_binary, broker_url)] if broker_binary else []
+    broker = [_broker(home, base, own_broker.binary, broker_url)] if own_broker else []
     workers = [
-        _worker(queue, model, settings.worker_port + index, profile.limits.drain_s, home, env)
+        _worker(queue, model, settings.worker_port + index, profile.limits.drain_s, home, env_of(broker_users.WORKER))
         for index, (queue, model) in enumerate(models.items())
     ]
     health_url = f"{url}/health" if left_out else f"{url}/health/ready"
-    front = _front(home, env, health_url, profile.limits.drain_s)
-    flower = _flower(home, env, settings.flower_port, flower_url, flower_password)
+    front = _front(home, env_of(broker_users.FRONT), health_url, profile.limits.drain_s)
+    flower = _flower(home, env_of(broker_users.FLOWER), settings.flower_port, flower_url, flower_password)
     return Stack(
-        specs=(*own_broker, *workers, front, flower),
-        ports=_ports(settings, list(models), bool(broker_binary)),
+        specs=(*broker, *workers, front, flower),
+        ports=_ports(settings, list(models), own_broker is not None),
         left_out=left_out,
         url=url,
         flower_url=flower_url,
@@ -102,22 +116,30 @@ def public_environment(settings: Settings, home: Home) -> dict[str, str]:
     return {**values, "FAMILYAI_BLOB_URL": settings.blob_url} if settings.blob_url else values
 
 
-def broker_config(home: Home, port: int, password: str) -> str:
-    """The broker's configuration file, so that the password stands in no process list."""
+def broker_config(home: Home, port: int, queues: Iterable[str], passwords: Mapping[str, str]) -> str:
+    """The broker's configuration file, so that no password stands in a process list; see `familyai.broker_users`."""
     return "\n".join(
         (
             f"bind {LOOPBACK}",
             f"port {port}",
-            f"requirepass {password}",
+            *broker_users.access_list(queues, passwords),
             f'dir "{home.broker}"',
             "appendonly yes",
             "appendfsync everysec",
             'save ""',
             "maxmemory-policy noeviction",  # a full broker refuses work; it never forgets any
             "client-output-buffer-limit pubsub 256mb 64mb 60",  # a front that reads too slowly is cut off
+            "slowlog-log-slower-than -1",  # it would keep the beginnings of prompts
             "",
         )
     )
+
+
+def _broker_access(user: str, own: OwnBroker | None, port: int) -> dict[str, str]:
+    """The variable that lets this user into our own broker."""
+    if own is None:
+        return {}
+    return {"FAMILYAI_BROKER_URL": broker_users.url_of(user, own.passwords.get(user, ""), f"{LOOPBACK}:{port}")}
 
 
 def local_url(host: str, port: int) -> str:
@@ -145,6 +167,7 @@ def _broker(home: Home, env: Mapping[str, str], binary: str, url: str) -> Proces
         start_timeout_s=START_TIMEOUT_S,
         stop_timeout_s=STOP_TIMEOUT_S,
         stage=BROKER,
+        farewell=Erasure(url),
     )
 
 

@@ -71,7 +71,7 @@ def show(as_json: bool) -> int:
 async def status_of(settings: Settings, home: Home) -> Status:
     """Asks every process and the broker, all at once. Raises ConfigurationError."""
     profile = load_profile(settings.catalogue, settings.profile)
-    built = stack.build(settings, profile, home, {}, "", "-", has_engine)
+    built = stack.build(settings, profile, home, {}, "", stack.OwnBroker("-"), has_engine)
     running = state.load(home) if home.held() else None
     known = running.processes if running else []
     probes = {spec.name: spec.probe for spec in built.specs}

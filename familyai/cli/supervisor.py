@@ -29,7 +29,8 @@ SAME_SIGNAL_S = 1.0
 class ProcessSpec:
     """What to run, how to tell that it is healthy, and how long it may take to start and to stop.
 
-    Neighbours of one `stage` start together and stop together.
+    Neighbours of one `stage` start together and stop together. `farewell` comes before it is asked to stop; it has
+    as long as the process has to stop, and never raises.
     """
 
     name: str
@@ -40,6 +41,7 @@ class ProcessSpec:
     start_timeout_s: float
     stop_timeout_s: float
     stage: str
+    farewell: Callable[[], Awaitable[None]] | None = None
 
 
 @dataclass(frozen=True)
@@ -187,15 +189,20 @@ class _Keeper:
         if self._life is None:
             return
         if self._child is not None:
-            self._set(Phase.STOPPING, f"finishes what it runs, up to {self._spec.stop_timeout_s:g} s")
-            self._child.terminate()
-            await first_of(self._life, hurry.wait(), timeout_s=self._spec.stop_timeout_s)
+            await self._ask_to_stop(self._child, self._life, hurry)
         if self._child is not None:
             log.warning("did not end in time", extra={"action": "process.killed", "child": self._spec.name})
             self._child.kill()
         await self._life
         if self.state.phase is not Phase.FAILED:
             self._set(Phase.STOPPED, "stopped", pid=None)
+
+    async def _ask_to_stop(self, child: Child, life: asyncio.Task[None], hurry: asyncio.Event) -> None:
+        self._set(Phase.STOPPING, f"finishes what it runs, up to {self._spec.stop_timeout_s:g} s")
+        if self._spec.farewell is not None:
+            await first_of(life, self._spec.farewell(), hurry.wait(), timeout_s=self._spec.stop_timeout_s)
+        child.terminate()
+        await first_of(life, hurry.wait(), timeout_s=self._spec.stop_timeout_s)
 
     async def _keep(self) -> None:
         """Until the process fails at its first start, or is told to stop."""

@@ -68,7 +68,7 @@ def _prepare_models(plan: Plan) -> None:
         return
     env = stack.environment(plan.settings, plan.home, os.environ)
     command = [sys.executable, "-P", "-m", "workers.prepare", "--profile", plan.settings.profile]
-    code = subprocess.run(command, env=env, check=False).returncode  # noqa: S603 (our own module)
+    code = subprocess.run(command, env=env, check=False, umask=0o077).returncode  # noqa: S603 (our own module)
     if code:
         raise CannotStart(f"the models could not be prepared (exit code {code}); the lines above say why")
 

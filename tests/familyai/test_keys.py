@@ -26,6 +26,7 @@ NAMED = [
     keys.in_flight("{member}"),
     keys.usage("{day}"),
     keys.LANE_COUNT,
+    keys.REWRITTEN,
     keys.MEMBER_NAMES,
     keys.USERS,
     keys.LANE_OWNERS,

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from familyai.blobs import BlobStore
 from familyai.errors import ConfigurationError
@@ -137,3 +138,24 @@ def test_the_operations_page_states_the_default(name: str, monkeypatch: pytest.M
     text = default.get_secret_value() if hasattr(default, "get_secret_value") else str(default)
     stated = rows_of_the_page()[f"FAMILYAI_{name.upper()}"]
     assert stated == (f"`{text}`" if text else "none")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:pa/hunter2@127.0.0.1:6379/0",
+        "redis://:hunter2@host:port/0",
+        "http://:hunter2@h:1",
+        "redis://:h#unter2@h:1",
+        "hunter2",
+    ],
+)
+def test_a_brokers_url_that_cannot_be_read_is_refused_without_being_shown(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^FAMILYAI_BROKER_URL: should be redis://") as refused:
+        _named_mistakes(lambda: Settings(broker_url=SecretStr(url)))
+    assert "unter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["", "redis://h", "redis://u:p%40w@h:1/0", "rediss://h:1", "unix:///run/valkey.sock"])
+def test_a_brokers_url_that_can_be_read_is_taken(url: str) -> None:
+    assert Settings(broker_url=SecretStr(url)).broker_url.get_secret_value() == url

@@ -17,13 +17,14 @@ import pytest
 from redis.asyncio import Redis
 
 from familyai import keys
+from familyai.broker_users import FRONT, WORKER
 from familyai.catalogue import load_profile
 from familyai.frame import Body, End, Failed, Frame, Start, decode_frames
 from familyai.job import Job, new_job_id
 from familyai.jobs import JobStore
 from familyai.members import MemberStore
 from familyai.subscription import Subscription
-from tests.support import free_port, wait_until
+from tests.support import as_user, free_port, wait_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -78,7 +79,7 @@ def members(redis: Redis, environment: dict[str, str]) -> MemberStore:
 
 @pytest.fixture
 def start_process(environment: dict[str, str], tmp_path: Path) -> Iterator[StartProcess]:
-    """Starts `python -m ARGUMENTS` with a port of its own, waits for its health, and ends it with the test."""
+    """Starts `python -m ARGUMENTS`, on a port and as a broker's user of its own; waits for its health, and ends it."""
     started: list[Process] = []
 
     def start(*arguments: str, port: int | None = None, healthy: bool = True, **more: str) -> Process:
@@ -86,7 +87,9 @@ def start_process(environment: dict[str, str], tmp_path: Path) -> Iterator[Start
         log = tmp_path / f"{arguments[0]}-{len(started)}.log"
         words = [sys.executable, "-m", *(argument.replace("PORT", str(port)) for argument in arguments)]
         with log.open("wb") as output:
-            environ = {**environment, "FAMILYAI_PORT": str(port), **more}
+            user = FRONT if arguments[0] == "api" else WORKER
+            own = {"FAMILYAI_BROKER_URL": as_user(user, environment["FAMILYAI_BROKER_URL"])}
+            environ = {**environment, **own, "FAMILYAI_PORT": str(port), **more}
             popen = subprocess.Popen(words, env=environ, stdout=output, stderr=output, cwd=tmp_path)
         process = Process(popen, port, log)
         started.append(process)

@@ -1,74 +1,26 @@
 """`familyai` as a person uses it, with the echo engine: up, status, chat, a killed worker, down, and nothing left."""
 
-import json
+import asyncio
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import psutil
 import pytest
 
-from tests.support import free_port, wait_until
-
-CATALOGUE = Path(__file__).parents[2] / "queues.yaml"
-COMMAND = [sys.executable, "-P", "-m", "familyai.cli.main"]
-
-
-@dataclass
-class Household:
-    """A home of its own, on ports of its own."""
-
-    home: Path
-    env: dict[str, str]
-
-    def start(self, *words: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            [*COMMAND, *words], env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-
-    def __call__(self, *words: str) -> tuple[int, str]:
-        """Exit code and everything that was shown."""
-        process = self.start(*words)
-        shown, _ = process.communicate(timeout=90)
-        return process.returncode, shown
-
-    def status(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self("status", "--json")[1])
-        return found
-
-    def pids(self) -> dict[str, int]:
-        return {process["name"]: process["pid"] for process in self.status()["processes"]}
-
-    def supervisor(self) -> int:
-        return int(json.loads((self.home / "supervisor.json").read_text())["pid"])
-
-    def left(self) -> list[psutil.Process]:
-        """Whatever lives with this home in its environment."""
-        return [process for process in psutil.process_iter() if self._owns(process)]
-
-    def _owns(self, process: psutil.Process) -> bool:
-        try:
-            return process.environ().get("FAMILYAI_HOME") == str(self.home)
-        except psutil.Error:  # a zombie has no environment
-            return False
+from familyai.allowance import Role
+from familyai.broker import connect
+from familyai.catalogue import load_profile
+from familyai.members import Member, MemberStore
+from tests.integration.home import Household, a_home
+from tests.support import Broker, wait_until
 
 
 @pytest.fixture
 def household(tmp_path: Path) -> Iterator[Household]:
-    env = {key: value for key, value in os.environ.items() if not key.startswith("FAMILYAI_")}
-    ports = ("PORT", "WORKER_PORT", "FLOWER_PORT", "BROKER_PORT")
-    env |= {f"FAMILYAI_{name}": str(free_port()) for name in ports}
-    env |= {"FAMILYAI_HOME": str(tmp_path / "home"), "FAMILYAI_CATALOGUE": str(CATALOGUE), "FAMILYAI_PROFILE": "echo"}
-    made = Household(tmp_path / "home", env)
-    yield made
-    for process in made.left():
-        process.kill()
+    with a_home(tmp_path) as made:
+        yield made
 
 
 def test_a_day_in_the_background(household: Household) -> None:
@@ -151,3 +103,25 @@ def test_what_keeps_it_from_starting_is_shown(household: Household) -> None:
     assert "last lines of" in shown
     assert "nonsense" in shown
     assert household.left() == []
+
+
+def test_a_home_from_before_the_brokers_users_goes_on(household: Household) -> None:
+    folder = household.home / "broker"
+    folder.mkdir(parents=True)
+    before = Broker(folder)
+    before.start()
+    profile = load_profile(Path(household.env["FAMILYAI_CATALOGUE"]), "echo")
+    _, key = asyncio.run(_add_admin(MemberStore(connect(before.url), profile)))
+    before.kill()
+    (household.home / "broker.password").write_text(f"{before.password}\n")
+    (household.home / "broker.env").write_text(f"FAMILYAI_BROKER_URL={before.url}\n")
+    (household.home / "env").write_text(f"FAMILYAI_API_KEY={key}\n")
+    code, shown = household("up", "--detach")
+    assert code == 0, shown
+    assert key in (household.home / "env").read_text()  # the member is still known
+    assert household("member", "list")[1].count("ada") == 1
+    assert household("down")[0] == 0
+
+
+async def _add_admin(members: MemberStore) -> tuple[Member, str]:
+    return await members.add("ada", Role.ADMIN)

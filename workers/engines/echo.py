@@ -6,7 +6,8 @@ A request may carry an `echo` object to shape the answer:
 
     tokens_per_s   pace of the words; 0 or absent: as fast as they are read
     delay_s        wait before the first byte
-    fail           "before": raise before the first byte; "after:N": raise after N words; "status:N": answer with it
+    fail           "before": raise before the first byte; "quoting": the same, and the error quotes the prompt;
+                   "after:N": raise after N words; "status:N": answer with it
     die            true: the engine declares itself dead after the answer's first word, unless it goes on with one
 """
 
@@ -43,7 +44,7 @@ class Behaviour(_Loose):
 
     tokens_per_s: float = Field(0, ge=0)
     delay_s: float = Field(0, ge=0)
-    fail: str = Field("", pattern=r"^(before|after:\d+|status:\d{3})?$")
+    fail: str = Field("", pattern=r"^(before|quoting|after:\d+|status:\d{3})?$")
     die: bool = False
 
 
@@ -141,6 +142,8 @@ class EchoEngine:
         await asyncio.sleep(asked.echo.delay_s)
         if asked.echo.fail == "before":
             raise EchoFailure("failing before the first byte, as asked")
+        if asked.echo.fail == "quoting":
+            raise EchoFailure(f"cannot make sense of {asked.prompt_text!r}")
         if asked.echo.fail.startswith("status:"):
             return _refusal(int(asked.echo.fail.removeprefix("status:")), "refusing, as asked", None)
         _report_prompt(asked.prompt_text)

@@ -77,9 +77,7 @@ def _parse(words: list[str]) -> Namespace:
 
 
 def _stay_home() -> None:
-    """No telemetry, vLLM's own sockets on loopback, no way round the allowed hosts."""
-    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-    os.environ.setdefault("DO_NOT_TRACK", "1")
+    """vLLM's own sockets on loopback, no way round the allowed hosts."""
     os.environ.setdefault("VLLM_HOST_IP", "127.0.0.1")
     os.environ.setdefault("VLLM_MEDIA_URL_ALLOW_REDIRECTS", "0")  # a listed host must not lead to one that is not
 

@@ -30,9 +30,17 @@ def test_nobody_else_reads_it(home: Home) -> None:
 
 
 def test_a_home_that_was_open_is_closed(tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
-    Home(tmp_path).make()
-    assert mode(tmp_path) == 0o700
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.touch(mode=0o644)
+    root = tmp_path / "home"
+    (root / "blobs").mkdir(parents=True)
+    (root / "blobs" / "upload").touch(mode=0o644)
+    (root / "voice").symlink_to(elsewhere)
+    for folder in (root, root / "blobs"):
+        folder.chmod(0o755)
+    Home(root).make()
+    found = {path.name: oct(mode(path)) for path in (root, root / "blobs", root / "blobs" / "upload", root / "voice")}
+    assert found == {"home": "0o700", "blobs": "0o700", "upload": "0o600", "voice": "0o644"}
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -77,15 +77,17 @@ def test_only_the_front_listens_where_it_is_told(monkeypatch: pytest.MonkeyPatch
     assert asked == [("127.0.0.1", 1), ("0.0.0.0", 2)]
 
 
-def test_a_plan_makes_one_broker_password_and_keeps_it(tmp_path: Path) -> None:
+def test_a_plan_makes_the_brokers_passwords_and_keeps_them(tmp_path: Path) -> None:
     first, second = made(tmp_path), made(tmp_path)
-    assert first.broker_password == second.broker_password != ""
-    assert first.stack.broker_url == f"redis://:{first.broker_password}@127.0.0.1:6380/0"
+    assert first.own_broker
+    assert first.own_broker == second.own_broker
+    password = (tmp_path / "broker.password").read_text().strip()
+    assert first.stack.broker_url == f"redis://owner:{password}@127.0.0.1:6380/0"
 
 
 def test_a_given_broker_is_used_as_it_is(tmp_path: Path) -> None:
     given = made(tmp_path, broker_url="redis://elsewhere:6379/0")
-    assert (given.broker_password, given.stack.broker_url) == ("", "redis://elsewhere:6379/0")
+    assert (given.own_broker, given.stack.broker_url) == (None, "redis://elsewhere:6379/0")
     assert given.stack.specs[0].name == "worker chat-fast"
 
 

@@ -2,10 +2,12 @@
 
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from pydantic import SecretStr
 
+from familyai.broker_users import USERS
 from familyai.catalogue import Profile
 from familyai.cli import stack
 from familyai.cli.home import Home
@@ -27,6 +29,9 @@ PROFILE = Profile.model_validate(
 )
 
 
+PASSWORDS = {user: f"hush-{user}" for user in USERS}
+
+
 def build(
     tmp_path: Path,
     binary: str | None = "/bin/valkey-server",
@@ -35,8 +40,9 @@ def build(
 ) -> stack.Stack:
     values = {"home": tmp_path, "broker_url": SecretStr("redis://:hush@127.0.0.1:7000/0"), **settings}
     environ = {"PATH": "/bin", "FAMILYAI_API_KEY": "fai-mine", "FAMILYAI_URL": "http://elsewhere"}
+    own = stack.OwnBroker(binary, PASSWORDS) if binary else None
     return stack.build(
-        Settings(**values), PROFILE, Home(tmp_path), environ, "flower-pass", binary, lambda engine: engine in engines
+        Settings(**values), PROFILE, Home(tmp_path), environ, "flower-pass", own, lambda engine: engine in engines
     )
 
 
@@ -90,9 +96,23 @@ def test_everyone_gets_absolute_settings_and_nobody_a_members_key(
     for spec in build(tmp_path, catalogue=Path("q.yaml")).specs:
         assert spec.env["FAMILYAI_CATALOGUE"] == str(tmp_path / "q.yaml")
         assert spec.env["FAMILYAI_HOME"] == str(tmp_path)
-        assert spec.env["FAMILYAI_BROKER_URL"] == "redis://:hush@127.0.0.1:7000/0"
         assert spec.env["PATH"] == "/bin"
         assert not {"FAMILYAI_API_KEY", "FAMILYAI_URL"} & spec.env.keys()
+
+
+def test_each_kind_of_process_is_a_user_of_its_own(tmp_path: Path) -> None:
+    users = [urlsplit(spec.env["FAMILYAI_BROKER_URL"]) for spec in build(tmp_path, broker_port=7000).specs[1:]]
+    assert [(user.username, user.password, user.port) for user in users] == [
+        ("worker", "hush-worker", 7000),
+        ("worker", "hush-worker", 7000),
+        ("front", "hush-front", 7000),
+        ("flower", "hush-flower", 7000),
+    ]
+
+
+def test_who_runs_another_broker_decides_as_whom_they_come(tmp_path: Path) -> None:
+    urls = {spec.env["FAMILYAI_BROKER_URL"] for spec in build(tmp_path, binary=None).specs}
+    assert urls == {"redis://:hush@127.0.0.1:7000/0"}
 
 
 def test_a_models_environment_is_its_workers_alone(tmp_path: Path) -> None:
@@ -145,6 +165,10 @@ def test_what_stays_on_this_machine(host: str, inside: bool) -> None:
 
 
 def test_the_broker_keeps_what_it_takes(tmp_path: Path) -> None:
-    lines = stack.broker_config(Home(tmp_path), 7000, "hush").splitlines()
-    assert {"bind 127.0.0.1", "port 7000", "requirepass hush", "appendonly yes", "appendfsync everysec"} <= set(lines)
+    lines = stack.broker_config(Home(tmp_path), 7000, ["chat"], PASSWORDS).splitlines()
+    assert {"bind 127.0.0.1", "port 7000", "user default off", "appendonly yes", "appendfsync everysec"} <= set(lines)
     assert {"maxmemory-policy noeviction", "client-output-buffer-limit pubsub 256mb 64mb 60"} <= set(lines)
+
+
+def test_the_brokers_configuration_holds_no_password(tmp_path: Path) -> None:
+    assert "hush" not in stack.broker_config(Home(tmp_path), 7000, ["chat"], PASSWORDS)
