@@ -4,8 +4,8 @@
 
 1. In HEAD and BODY a clock runs: a head has `request_head_s`, a body brings `body_kb_per_s` in every `body_stall_s`.
    Time in which we read nothing, because what came has not been taken yet, does not count; nor does an answer's.
-2. What cannot be part of a request that we would serve is not kept: a head over `request_head_kb`, as much of anything in
-   a body that is none (what chunks have besides data), and trailers, which nobody here has checked.
+2. What cannot be part of a request that we would serve is not kept: a head over `request_head_kb`, as much of anything
+   in a body that is none (what chunks have besides data), and trailers.
 3. A refusal says why and hangs up. After an answer what is left of a body has `body_stall_s`.
 4. Who is idle may have to go, see `api.room`.
 """
@@ -83,16 +83,13 @@ class Connection(HttpToolsProtocol):
         self._stop_clock()
         self._phase, self._idle_bytes = _Phase.HEAD, 0
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._phase is _Phase.HEAD:
-            super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
         size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
         if size > self._head_limit or len(self.headers) > MOST_HEADERS or len(self.pipeline) >= MOST_PIPELINED:
             self._refusal = self._head_too_large()
             raise self._refusal
         super().on_headers_complete()
+        self.headers = []  # trailers would join the request's headers, unchecked
         self._stop_clock()
         self._phase, self._idle_bytes = _Phase.BODY, 0
         self._room.work(self)

@@ -182,7 +182,7 @@ class Limits(_Frozen):
         30, gt=0, description="Requests without a valid key that one address may send in any minute."
     )
     connections: int = Field(
-        2000, gt=0, description="Connections one front holds at once; where open files are fewer, so many as they allow."
+        2000, gt=0, description="Connections one front holds at once, if so many files may be open."
     )
     connections_per_address: int = Field(
         500, gt=0, description="Of these, how many one address may have; a trusted proxy may have them all."
