@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route, Router
+from starlette.types import Receive, Scope, Send
 
 from familyai.catalogue import Limits, Model
 from workers.engines import Engine
@@ -121,7 +122,8 @@ class EchoEngine:
                 Route("/v1/chat/completions", self._chat, methods=["POST"]),
                 Route("/v1/completions", self._complete, methods=["POST"]),
                 Route("/v1/embeddings", self._embed, methods=["POST"]),
-            ]
+            ],
+            default=_unknown_path,
         )
 
     async def _chat(self, request: Request) -> Response:
@@ -252,6 +254,10 @@ def _invalid(error: ValidationError) -> Response:
     first = error.errors()[0]
     param = ".".join(str(part) for part in first["loc"])
     return _refusal(400, f"{param}: {first['msg']}", param)
+
+
+async def _unknown_path(scope: Scope, receive: Receive, send: Send) -> None:
+    await _refusal(404, "the echo engine does not answer this", None)(scope, receive, send)
 
 
 def _refusal(status: int, message: str, param: str | None) -> Response:
