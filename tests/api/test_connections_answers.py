@@ -16,12 +16,17 @@ from tests.api.support import until
 LARGE = 30_000_000
 LIMITS = Limits.model_validate({"request_head_s": 5, "body_stall_s": 0.5})
 
+may_read = asyncio.Event()
+"""What one test's request waits for."""
+
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
     """Answers with the headers it has once the body is whole, or with more than fits into the sockets' buffers."""
+    if scope["path"] == "/headers/later":
+        await may_read.wait()
     while (await receive())["more_body"]:
         pass
-    body = repr(scope["headers"]).encode() if scope["path"] == "/headers" else b"1" * LARGE
+    body = repr(scope["headers"]).encode() if scope["path"].startswith("/headers") else b"1" * LARGE
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
     await send({"type": "http.response.body", "body": body})
 
@@ -87,3 +92,13 @@ async def test_an_answer_that_is_taken_slowly_arrives_whole(server: uvicorn.Serv
             raw.heard.clear()
             raw.transport.pause_reading()
         assert raw.got.count(b"1") >= LARGE
+
+
+async def test_a_body_that_we_do_not_read_does_not_stall(server: uvicorn.Server) -> None:
+    begun = b"POST /headers/later HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n" % LARGE
+    async with knocking(url(server), begun + b"1" * LARGE) as raw, knocking(url(server)) as clock:
+        clock.transport.write(b"GET /headers HTTP/1.1\r\nHost: here\r\n\r\n")
+        await clock.hung_up()
+        may_read.set()
+        await until(lambda: b"]" in raw.got, "the answer comes")
+        assert raw.got.startswith(b"HTTP/1.1 200")
