@@ -1,7 +1,9 @@
 """`python -m api`: one front process."""
 
 import asyncio
+import logging
 import math
+import resource
 import socket
 import sys
 
@@ -9,6 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
+from api.connections import bounded
 from familyai.catalogue import Profile, load_profile
 from familyai.errors import ConfigurationError, Unavailable
 from familyai.heap import settle_heap
@@ -19,6 +22,10 @@ KEEP_ALIVE_S = 75
 """Longer than clients keep idle connections, so that they close first and never send into one that is closing."""
 LAST_WORDS_S = 1.0
 """Before open answers are cut, their clients are told why."""
+OTHER_FILES = 256
+"""Open besides connections and what each of them uploads: the broker's, logs, libraries."""
+
+log = logging.getLogger(__name__)
 
 
 class FrontServer(uvicorn.Server):
@@ -59,7 +66,7 @@ def server_config(app: FastAPI, settings: Settings, profile: Profile) -> uvicorn
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=bounded(profile.limits, room_for(profile.limits.connections), settings.proxies),
         ws="none",
         proxy_headers=bool(settings.proxies),
         forwarded_allow_ips=settings.proxies,
@@ -69,6 +76,20 @@ def server_config(app: FastAPI, settings: Settings, profile: Profile) -> uvicorn
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=math.ceil(profile.limits.drain_s + LAST_WORDS_S),
     )
+
+
+def room_for(connections: int) -> int:
+    """How many connections this process may have: each is a file, and stores one. Raises the limit if it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * connections + OTHER_FILES
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed == wanted:
+        return connections
+    fewer = max(1, (allowed - OTHER_FILES) // 2)
+    log.warning("open files are few", extra={"action": "front.few_files", "files": allowed, "connections": fewer})
+    return fewer
 
 
 if __name__ == "__main__":

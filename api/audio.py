@@ -16,7 +16,7 @@ from api.front import CurrentFront
 from api.generate import HEADERS, Answering
 from api.multipart import Form, one_file, stored_form
 from api.relay import Relay
-from api.schemas import SpeechRequest, TranscriptionForm, form_body, json_body, refusals
+from api.schemas import EVENTS, SpeechRequest, TranscriptionForm, form_body, json_body, refusals
 from api.submit import client_fields, form_job, route_path
 from api.voices import CurrentVoices
 from api.wishes import CurrentWishes
@@ -35,11 +35,11 @@ _TEXT: dict[str, Any] = {
     "application/json": {"schema": {"type": "object"}},
     "text/plain": {"schema": {"type": "string"}},
     "text/vtt": {"schema": {"type": "string"}},
-    "text/event-stream": {"schema": {"type": "string"}},
+    **EVENTS,
 }
 _SOUND: dict[str, Any] = {
     **{f"audio/{kind}": {"schema": _BYTES} for kind in ("mpeg", "ogg", "aac", "flac", "wav", "pcm")},
-    "text/event-stream": {"schema": {"type": "string"}},
+    **EVENTS,
 }
 
 

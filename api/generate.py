@@ -13,6 +13,7 @@ from api.front import CurrentFront
 from api.learn import seen
 from api.relay import Relay
 from api.schemas import (
+    EVENTS,
     AnthropicEnvelope,
     ChatRequest,
     CompletionRequest,
@@ -54,7 +55,7 @@ HEADERS = {
     },
 }
 _JSON: dict[str, Any] = {"application/json": {"schema": {"type": "object"}}}
-_JSON_OR_EVENTS = _JSON | {"text/event-stream": {"schema": {"type": "string"}}}
+_JSON_OR_EVENTS = _JSON | EVENTS
 
 
 def _answers(content: dict[str, Any], **refused: Any) -> dict[int | str, dict[str, Any]]:

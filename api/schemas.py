@@ -11,6 +11,9 @@ _STREAM = Field(False, description="Send the answer as server-sent events while 
 _TEMPERATURE = Field(None, ge=0, description="0 always takes the likeliest token; higher is more varied.")
 _TOOLS = Field(None, description="Functions that the model may ask the caller to run.")
 
+EVENTS: dict[str, Any] = {"text/event-stream": {}}
+"""Without a schema: some read one as each event's, and OpenAPI 3.1 means the whole body."""
+
 
 class _Request(BaseModel):
     """Parameters of the engine that are not listed here pass through."""

@@ -20,7 +20,7 @@ from api.filenames import attachment
 from api.front import CurrentFront, Front
 from api.multipart import Upload, stored_form
 from api.paging import After, page
-from api.schemas import refusals
+from api.schemas import EVENTS, refusals
 from api.storage import storage_errors
 from api.transcription_object import (
     PATH,
@@ -63,7 +63,6 @@ _BODY = {
         },
     }
 }
-_EVENTS: dict[str, Any] = {"text/event-stream": {"schema": {"type": "string"}}}
 _ZIP: dict[str, Any] = {"application/zip": {"schema": {"type": "string", "format": "binary"}}}
 _RESULT: dict[str, Any] = {media_type.partition(";")[0]: {"schema": {}} for media_type in MEDIA_TYPES.values()}
 
@@ -146,7 +145,7 @@ async def delete_transcription_job(
     "/{job_id}/events",
     summary="Follow a transcription job",
     response_class=StreamingResponse,
-    responses={200: {"description": "Its events, up to its end.", "content": _EVENTS}, **refusals(400, 404)},
+    responses={200: {"description": "Its events, up to its end.", "content": EVENTS}, **refusals(400, 404)},
 )
 async def follow_transcription_job(
     record: OwnRecord, front: CurrentFront, last_event_id: Annotated[str | None, Header()] = None

@@ -181,6 +181,24 @@ class Limits(_Frozen):
     strangers_per_minute: int = Field(
         30, gt=0, description="Requests without a valid key that one address may send in any minute."
     )
+    connections: int = Field(
+        2000, gt=0, description="Connections one front holds at once, if so many files may be open."
+    )
+    connections_per_address: int = Field(
+        500, gt=0, description="Of these, how many one address may have; a trusted proxy may have them all."
+    )
+    request_head_s: float = Field(
+        20, gt=0, description="How long a client may take for a request's line and headers; more gets 408."
+    )
+    request_head_kb: float = Field(
+        64, gt=0, description="Largest request line and headers together, in kB; more is refused with 431."
+    )
+    body_stall_s: float = Field(
+        30, gt=0, description="How long a request's body may come slower than body_kb_per_s before it gets 408."
+    )
+    body_kb_per_s: float = Field(
+        0.5, gt=0, description="Slowest that a request's body may come, in kB per second, over any body_stall_s."
+    )
     chat_users: int = Field(
         100, ge=0, description="Users of a chat UI that may become members by themselves and have no key of their own."
     )

@@ -8,9 +8,11 @@ FamilyAIError
     ├── Unauthorized         401  no key, a wrong key, or a removed member's
     ├── Forbidden            403  not this member's to do, or not now
     ├── NotFound             404  no such model or path
+    ├── TooSlow              408  the client takes too long to send its request
     ├── Cancelled            410  taken back by its member or an admin
     ├── TooLarge             413  the body is over its limit
     ├── LimitReached         429  a limit that a parent set, or a line that is too long
+    ├── HeadTooLarge         431  the request line or the headers are over their limit
     ├── EngineFailed         500  the engine raised
     ├── Unavailable          503  may work later: broker down, no worker, a lost worker
     └── InsufficientStorage  507  the disk is full, or its reserve is reached
@@ -80,6 +82,12 @@ class NotFound(RequestError):
     type = "invalid_request_error"
 
 
+class TooSlow(RequestError):
+    status = 408
+    type = "invalid_request_error"
+    code = "request_timeout"
+
+
 class Cancelled(RequestError):
     """Not 409, which OpenAI's clients try again by themselves."""
 
@@ -92,6 +100,12 @@ class TooLarge(RequestError):
     status = 413
     type = "invalid_request_error"
     code = "request_too_large"
+
+
+class HeadTooLarge(RequestError):
+    status = 431
+    type = "invalid_request_error"
+    code = "headers_too_large"
 
 
 class LimitReached(RequestError):

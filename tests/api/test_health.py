@@ -142,6 +142,8 @@ def test_openapi_describes_every_operation() -> None:
     assert set(speech) == {*sounds, "text/event-stream"}
     heard = document["paths"]["/v1/audio/transcriptions"]["post"]["responses"]["200"]["content"]
     assert set(heard) == {"application/json", "text/plain", "text/vtt", "text/event-stream"}
+    chat = document["paths"]["/v1/chat/completions"]["post"]["responses"]["200"]["content"]
+    assert [content["text/event-stream"] for content in (speech, heard, chat)] == [{}] * 3
     job = document["paths"]["/v1/transcription-jobs"]["post"]["requestBody"]["content"]
     assert "required" not in job["multipart/form-data"]["schema"], "ids of files will do"
     operations = {(path, verb): told for path, verbs in document["paths"].items() for verb, told in verbs.items()}

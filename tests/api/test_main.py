@@ -1,13 +1,16 @@
 """The front as its own process."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import httpx
+import pytest
 
+from api.__main__ import OTHER_FILES, room_for
 from tests.support import free_port, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -51,3 +54,25 @@ def test_without_a_broker_it_says_what_is_missing(tmp_path: Path) -> None:
     assert front.returncode == 2
     assert "FAMILYAI_BROKER_URL is not set" in front.stderr
     assert "Traceback" not in front.stderr
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "raised", "room"),
+    [
+        (1024, 500_000, 4000 + OTHER_FILES, 2000),
+        (1024, resource.RLIM_INFINITY, 4000 + OTHER_FILES, 2000),
+        (1024, 1024, 1024, (1024 - OTHER_FILES) // 2),
+        (500_000, 500_000, 500_000, 2000),
+        (resource.RLIM_INFINITY, resource.RLIM_INFINITY, resource.RLIM_INFINITY, 2000),
+        (64, 64, 64, 1),
+    ],
+)
+def test_there_is_room_for_as_many_connections_as_files_may_be_open(
+    monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, raised: int, room: int
+) -> None:
+    limits = [(soft, hard)]
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits[-1])
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limit: limits.append(limit))
+
+    assert room_for(2000) == room
+    assert limits[-1] == (raised, hard)

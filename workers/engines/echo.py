@@ -26,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route, Router
+from starlette.types import Receive, Scope, Send
 
 from familyai.catalogue import Limits, Model
 from workers.at_hand import AtHand, current
@@ -123,7 +124,8 @@ class EchoEngine:
                 Route("/v1/chat/completions", self._chat, methods=["POST"]),
                 Route("/v1/completions", self._complete, methods=["POST"]),
                 Route("/v1/embeddings", self._embed, methods=["POST"]),
-            ]
+            ],
+            default=_unknown_path,
         )
 
     async def _chat(self, request: Request) -> Response:
@@ -258,6 +260,10 @@ def _invalid(error: ValidationError) -> Response:
     first = error.errors()[0]
     param = ".".join(str(part) for part in first["loc"])
     return _refusal(400, f"{param}: {first['msg']}", param)
+
+
+async def _unknown_path(scope: Scope, receive: Receive, send: Send) -> None:
+    await _refusal(404, "the echo engine does not answer this", None)(scope, receive, send)
 
 
 def _refusal(status: int, message: str, param: str | None) -> Response:

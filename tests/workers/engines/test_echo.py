@@ -49,6 +49,11 @@ async def test_n_answers(client: httpx.AsyncClient) -> None:
     assert [choice["text"] for choice in answer["choices"]] == ["one two "] * 3
 
 
+async def test_what_it_does_not_answer_it_refuses_in_openai_s_envelope(client: httpx.AsyncClient) -> None:
+    reply = await client.post("/v1/responses", json={"model": "x", "input": "a"})
+    assert (reply.status_code, reply.json()["error"]["type"]) == (404, "invalid_request_error")
+
+
 @pytest.mark.parametrize(
     ("body", "param"),
     [(chat("a", max_tokens=-1), "max_tokens"), ({"model": "x"}, "messages"), (chat("a", stream="maybe"), "stream")],
