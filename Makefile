@@ -57,7 +57,7 @@ bench-fair: setup-dev ## Measure how fair the queue is, against FIFO and round r
 	$(BIN)/python scripts/bench_fair.py $(ARGS)
 
 bench-speech: setup-dev ## Measure how fast the embedded Whisper hears
-	$(BIN)/python scripts/bench_speech.py $(ARGS)
+	ORT_DISABLE_TELEMETRY=1 $(BIN)/python scripts/bench_speech.py $(ARGS)
 
 eval-routing: setup-dev ## Examine the router on requests it never saw, beside keywords and LiteLLM; ARGS="--errors"
 	$(BIN)/python scripts/eval_routing.py $(ARGS)
