@@ -12,6 +12,7 @@ from celery.worker.request import Request
 from familyai import keys
 from familyai.jobs import Delivery
 from familyai.tasks import SERVE, TURN, make_app
+from workers import transport
 from workers.host import Host
 from workers.turns import LaneCycle, Turns
 
@@ -30,6 +31,7 @@ def make_worker(broker_url: str, host: Host, lanes: Sequence[str], places: int) 
         client_name=host.worker,
         **keys.unacked(host.queue),
     )
+    app.conf.broker_transport = transport.NAME
 
     @app.task(name=SERVE, bind=True)  # type: ignore[untyped-decorator]
     def serve(task: Task, job_id: str = "", member: str = "", **_: Any) -> None:
