@@ -29,7 +29,7 @@ test: setup-dev ## Set up and run every test, the real engine's too; ARGS="-k wo
 	$(BIN)/python -m pytest $(ARGS)
 
 test-fast: setup-dev ## Every test that needs no real engine
-	$(BIN)/python -m pytest -m 'not real' $(ARGS)
+	$(BIN)/python -m pytest -m 'not real and not long' $(ARGS)
 
 check: setup-dev ## Format, lint, types, import directions, shell scripts, YAML, known vulnerabilities
 	$(BIN)/ruff format --check .

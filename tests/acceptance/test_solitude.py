@@ -9,13 +9,14 @@ from tests.integration.home import COMMAND, a_home
 from tests.integration.solitude import alone, why_not
 
 
+@pytest.mark.long
 @pytest.mark.skipif(bool(why_not()), reason=f"no network of one's own: {why_not()}")
 def test_every_engine_answers_without_any_network_and_none_tries_to_leave(tmp_path: Path) -> None:
-    spoken = str(tmp_path / "dinner.mp3")
+    spoken = str(tmp_path / "cat.mp3")
     words = [
         ["up", "--detach"],
         ["chat", "What is the capital of France?"],
-        ["speak", "Dinner is ready.", "-o", spoken],
+        ["speak", "The cat sat in the kitchen.", "-o", spoken],
         ["transcribe", spoken, "--out", str(tmp_path)],
         ["down"],
     ]
@@ -25,6 +26,6 @@ def test_every_engine_answers_without_any_network_and_none_tries_to_leave(tmp_pa
         lived = alone(tmp_path, [[*COMMAND, *command] for command in words], household.env)
     assert [code for code, _ in lived.ran] == [0] * len(words), lived.ran
     assert "Paris" in lived.ran[1][1]
-    assert "inner is ready" in (tmp_path / "dinner.txt").read_text()
+    assert "kitchen" in (tmp_path / "cat.txt").read_text()
     assert lived.named == []
     assert lived.attempts == 0

@@ -16,7 +16,7 @@ from familyai.allowance import Role
 from familyai.members import MemberStore
 from tests.integration.conftest import Process, StartProcess
 
-EXAMPLES = 30
+EXAMPLES = 20
 """Of each operation: what fits into a minute on two cores."""
 ANSWER_S = 20
 CHAT = "/v1/chat/completions"
