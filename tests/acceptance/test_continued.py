@@ -1,7 +1,8 @@
 """The real vLLM goes on with answers that broke at any frame: what was sent is said again to the byte, the rest fits.
 
 The engine runs in this process, as it does in a worker; a broken answer is played by giving it the past of a whole one.
-Tool calls, which the model is too small for, are put into its mouth.
+Tool calls, which the model is too small for, are put into its mouth. vLLM in this process changes how all of it logs, which
+other tests would not bear: so it is run by itself.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ from workers.engines import vllm
 from workers.engines.vllm_past import Generate, begin, going_on
 from workers.prepare import model_path, prepare
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.long, pytest.mark.asyncio(loop_scope="module")]
 
 TOKENS = 40
 CUTS = [1, 3, 17, -3, -1]
