@@ -1,8 +1,8 @@
 """The real vLLM goes on with answers that broke at any frame: what was sent is said again to the byte, the rest fits.
 
 The engine runs in this process, as it does in a worker; a broken answer is played by giving it the past of a whole one.
-Tool calls, which the model is too small for, are put into its mouth. vLLM in this process changes how all of it logs, which
-other tests would not bear: so it is run by itself.
+Tool calls, which the model is too small for, are put into its mouth. vLLM in this process changes how all of it logs,
+which other tests would not bear: so it is run by itself.
 """
 
 import asyncio
