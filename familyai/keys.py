@@ -38,7 +38,7 @@
 | `familyai:marked-jobs:{member}`  | zset    | front (feedback)               | never; removed with the member   |
 | `familyai:in-flight:{member}`    | hash    | front (enqueue), worker        | entries at a job's end; a day    |
 | `familyai:usage:{day}`           | hash    | worker                         | after `usage_days`               |
-| `familyai:set-aside`             | zset    | front (take back)              | never; entries when listed late  |
+| `familyai:set-aside`             | zset    | front (take back)              | never; entries a week later |
 | `LIMITS:{familyai/{window}/{who}}`, its `/-1` | string | front, worker (limits) | after twice the window |
 """
 

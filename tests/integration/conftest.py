@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 from redis.asyncio import Redis
 
 from familyai import keys
+from familyai.allowance import Role
 from familyai.broker_users import FRONT, WORKER
 from familyai.catalogue import load_profile
 from familyai.frame import Body, End, Failed, Frame, Start, decode_frames
@@ -105,6 +107,17 @@ def start_process(environment: dict[str, str], tmp_path: Path) -> Iterator[Start
 @pytest.fixture
 def worker(start_process: StartProcess) -> Process:
     return start_process("workers", "chat-fast", "--port", "PORT")
+
+
+@asynccontextmanager
+async def front_client(start: StartProcess, members: MemberStore) -> AsyncIterator[httpx.AsyncClient]:
+    """A member's, of a front that is started for it and ready: somebody serves."""
+    front = start("api")
+    wait_until(lambda: httpx.get(f"{front.url}/health/ready").status_code == 200, "the front is ready")
+    _, key = await members.add("anna", Role.ADULT)
+    headers = {"authorization": f"Bearer {key}"}
+    async with httpx.AsyncClient(base_url=front.url, headers=headers, timeout=60) as made:
+        yield made
 
 
 @dataclass

@@ -12,12 +12,10 @@ import pytest
 from redis.asyncio import Redis
 
 from familyai import keys
-from familyai.allowance import Role
 from familyai.jobs import MOST_ATTEMPTS
 from familyai.members import MemberStore
-from tests.integration.conftest import Process, StartProcess
+from tests.integration.conftest import Process, StartProcess, front_client
 from tests.integration.household import until
-from tests.support import wait_until
 from workers.engines.echo import expected_words
 
 TEXT = "one naïve fox, 東京 🎉 and a dog"
@@ -63,11 +61,7 @@ def workers(start_process: StartProcess, redis: Redis) -> Workers:
 async def client(
     start_process: StartProcess, workers: Workers, members: MemberStore
 ) -> AsyncIterator[httpx.AsyncClient]:
-    front = start_process("api")
-    wait_until(lambda: httpx.get(f"{front.url}/health/ready").status_code == 200, "the front is ready")
-    _, key = await members.add("anna", Role.ADULT)
-    headers = {"authorization": f"Bearer {key}"}
-    async with httpx.AsyncClient(base_url=front.url, headers=headers, timeout=60) as made:
+    async with front_client(start_process, members) as made:
         yield made
 
 

@@ -11,9 +11,8 @@ import pytest
 from redis.asyncio import Redis
 
 from familyai import keys
-from familyai.allowance import Role
 from familyai.members import MemberStore
-from tests.integration.conftest import Process, StartProcess
+from tests.integration.conftest import Process, StartProcess, front_client
 from tests.integration.household import until
 from tests.support import Broker, wait_until
 
@@ -35,11 +34,7 @@ def environment(environment: dict[str, str], tmp_path: Path) -> dict[str, str]:
 async def client(
     start_process: StartProcess, worker: Process, members: MemberStore
 ) -> AsyncIterator[httpx.AsyncClient]:
-    front = start_process("api")
-    wait_until(lambda: httpx.get(f"{front.url}/health/ready").status_code == 200, "the front is ready")
-    _, key = await members.add("anna", Role.ADULT)
-    headers = {"authorization": f"Bearer {key}"}
-    async with httpx.AsyncClient(base_url=front.url, headers=headers, timeout=60) as made:
+    async with front_client(start_process, members) as made:
         yield made
 
 
