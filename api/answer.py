@@ -12,6 +12,7 @@ from api.failures import Dialect, event, refused
 from familyai.errors import FamilyAIError, RequestError
 from familyai.frame import Body, End, Frame, Start
 from familyai.job import Job
+from familyai.jobs import Description
 from familyai.line import Place
 
 LARGEST_REFUSAL_BYTES = 64_000
@@ -38,7 +39,16 @@ class Answer:
     `route`: why it is in its queue, and `place`: where the job stood in its line, for the headers.
     """
 
-    def __init__(self, job: Job, queue: str, dialect: Dialect, *, route: str, is_stream: bool = False) -> None:
+    def __init__(
+        self,
+        job: Job | Description,
+        queue: str,
+        dialect: Dialect,
+        *,
+        route: str,
+        is_stream: bool = False,
+        after: int = 0,
+    ) -> None:
         self.status: int | None = None
         self.ended = False
         self.is_stream = is_stream

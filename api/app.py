@@ -18,6 +18,7 @@ from api import (
     jobs,
     models,
     queue,
+    resume,
     route,
     transcriptions,
     usage,
@@ -63,6 +64,6 @@ def create_app(settings: Settings, profile: Profile) -> FastAPI:
     app.add_middleware(Measured, metrics=front.metrics)
     handlers.install(app)
     chosen = (models, route, feedback)
-    for module in (generate, audio, files, batches, transcriptions, *chosen, jobs, queue, usage, admin, health):
+    for module in (generate, audio, files, batches, transcriptions, *chosen, jobs, resume, queue, usage, admin, health):
         app.include_router(module.router)
     return app

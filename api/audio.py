@@ -67,7 +67,8 @@ async def transcribing(request: Request, front: CurrentFront, member: AskingMemb
             priority=wishes.priority,
             deadline_s=wishes.deadline_s,
         )
-        return Relay(front, member, job, Answer(job, decision.target.queue, Dialect.OPENAI, route=decision.header))
+        answer = Answer(job, decision.target.queue, Dialect.OPENAI, route=decision.header)
+        return Relay(front, member, job, answer, is_detached=wishes.detach)
 
 
 def _decision(form: Form, profile: Profile, allowance: Allowance) -> Decision:

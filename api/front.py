@@ -12,12 +12,14 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 from redis.asyncio import Redis
 
+from api.caretaker import Caretaker
 from api.erase import Eraser
+from api.follow import Followers
 from api.gate import Gate
 from api.housekeeping import Housekeeping
 from api.line import Lines
 from api.metrics import Metrics
-from api.replies import ReplyHub
+from api.replies import Reply, ReplyHub
 from api.router import Router
 from api.signing import load_secret
 from api.sweep import Sweeper
@@ -31,6 +33,7 @@ from familyai.catalogue import Profile
 from familyai.errors import Unavailable
 from familyai.feedback import FeedbackStore
 from familyai.files import FileStore
+from familyai.job_log import JobLog
 from familyai.jobs import JobStore
 from familyai.members import MemberStore
 from familyai.registry import WorkerRegistry
@@ -48,6 +51,7 @@ class Front:
     profile: Profile
     redis: Redis
     jobs: JobStore
+    logs: JobLog
     registry: WorkerRegistry
     members: MemberStore
     files: FileStore
@@ -55,6 +59,7 @@ class Front:
     feedback: FeedbackStore
     blobs: BlobStore
     replies: ReplyHub
+    followers: Followers
     withdrawals: Withdrawals
     watch: Watch
     gate: Gate
@@ -71,7 +76,8 @@ class Front:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Listens for replies and watches over them until the block ends. Does not wait for the broker."""
-        vital = [asyncio.create_task(work) for work in (self.replies.subscription.run(), self.watch.run())]
+        always = (self.replies.subscription.run(), self.followers.run(), self.watch.run())
+        vital = [asyncio.create_task(work) for work in always]
         for task in vital:
             task.add_done_callback(self._outlive)
         beside = (self.sweeper.run(), self.housekeeping.run(), self.eraser.run())
@@ -82,6 +88,11 @@ class Front:
             await self.withdrawals.finish()
             await cancel.end(tasks)
             await self.redis.aclose()
+
+    def close(self, reply: Reply) -> None:
+        """Nobody waits for this answer any more."""
+        self.replies.close(reply)
+        self.followers.drop(reply)
 
     def _outlive(self, task: asyncio.Task[None]) -> None:
         """A front that hears no replies, or watches none, would only seem to live: it ends, and is started again."""
@@ -107,12 +118,16 @@ def build_front(settings: Settings, profile: Profile) -> Front:
     service = ServiceStore(redis)
     blobs = BlobStore(settings.blobs, limits.disk_reserve_gb)
     withdrawals = Withdrawals(jobs, blobs, limits.record_ttl_s)
-    replies = ReplyHub(url, front_id, on_stray=withdrawals.add)
+    logs = JobLog(redis, limits.replay_s)
+    followers = Followers(logs)
+    replies = ReplyHub(url, front_id, on_stray=withdrawals.add, on_missed=followers.add)
+    caretaker = Caretaker(jobs, logs, followers, withdrawals, limits.queue_wait_s)
     return Front(
         id=front_id,
         profile=profile,
         redis=redis,
         jobs=jobs,
+        logs=logs,
         registry=registry,
         members=MemberStore(redis, profile),
         files=FileStore(redis),
@@ -120,8 +135,18 @@ def build_front(settings: Settings, profile: Profile) -> Front:
         feedback=FeedbackStore(redis),
         blobs=blobs,
         replies=replies,
+        followers=followers,
         withdrawals=withdrawals,
-        watch=Watch(replies, withdrawals, jobs, registry, limits.no_worker_wait_s),
+        watch=Watch(
+            replies,
+            followers,
+            withdrawals,
+            jobs,
+            registry,
+            caretaker,
+            no_worker_wait_s=limits.no_worker_wait_s,
+            broker_wait_s=limits.broker_wait_s,
+        ),
         gate=Gate(redis, profile),
         lines=Lines(service, registry, profile),
         router=Router(redis, registry, profile),

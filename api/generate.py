@@ -85,7 +85,8 @@ class Answering:
         is_stream = self._task is Task.GENERATE and body.get("stream") is True and not path.endswith("/count_tokens")
         queue, dialect = decision.target.queue, dialect_of(job.path)
         answer = Answer(job, queue, dialect, route=decision.header, is_stream=is_stream)
-        return Relay(front, member, job, answer, await seen(front, asked, job, decision))
+        routed = await seen(front, asked, job, decision)
+        return Relay(front, member, job, answer, routed, is_detached=wishes.detach)
 
 
 Generated = Annotated[Relay, Depends(Answering(Task.GENERATE))]

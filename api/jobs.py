@@ -9,12 +9,12 @@ from pydantic import BaseModel, Field
 
 from api.auth import Caller, CurrentCaller
 from api.broker import broker_errors
+from api.caretaker import last_words
 from api.front import CurrentFront, Front
 from api.schemas import refusals
 from familyai import keys
 from familyai.allowance import Role
 from familyai.errors import NotFound
-from familyai.frame import NO_SEQ, Failed, encode_frames
 from familyai.jobs import Description, State
 from familyai.lanes import Priority, lane_named
 from familyai.line import Place
@@ -111,17 +111,21 @@ async def cancel_job(job_id: JobId, front: CurrentFront, caller: CurrentCaller) 
 
 async def _tell(front: Front, job: Description) -> None:
     """Whoever waits for its answer. Again each time it is asked: the first word may have been lost."""
-    words = "This request was taken back."
-    taken_back = Failed(job.id, job.attempt, NO_SEQ, "cancelled", words)
-    await front.redis.publish(keys.reply(job.front), encode_frames((taken_back,)))
+    words = last_words(job.id, job.attempt, "cancelled", "This request was taken back.")
+    await front.redis.publish(keys.reply(job.front), words.data)
+    await front.logs.append([words])
 
 
 async def _theirs(front: Front, caller: Caller, job_id: str) -> Description:
     """Raises NotFound for others' jobs as for those that never were."""
     job = await front.jobs.describe(job_id)
     if job is None or not _is_theirs(caller, job.member):
-        raise NotFound("there is no such job, or it ended long ago", param="job_id", code="job_not_found")
+        raise not_found()
     return job
+
+
+def not_found() -> NotFound:
+    return NotFound("there is no such job, or it ended long ago", param="job_id", code="job_not_found")
 
 
 def _is_theirs(caller: Caller, member: str) -> bool:

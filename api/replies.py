@@ -11,6 +11,7 @@ from familyai import keys
 from familyai.errors import Cancelled, DecodeError, EngineFailed, FamilyAIError, Unavailable
 from familyai.frame import NO_SEQ, Body, End, Failed, Frame, Start, decode_frames
 from familyai.job import Job
+from familyai.job_log import Logged
 from familyai.past import Past
 from familyai.subscription import Subscription
 
@@ -26,33 +27,63 @@ AT_ONCE_BYTES = 4_000_000
 class Reply:
     """The frames of one job, in order and without a gap; or the reason why there are no more."""
 
-    def __init__(self, job_id: str, queue: str, deadline_s: float = math.inf, *, continues: bool = False) -> None:
-        """`continues`: should its worker die, another can go on at the token where it stopped."""
+    def __init__(
+        self,
+        job_id: str,
+        queue: str,
+        deadline_s: float = math.inf,
+        *,
+        continues: bool = False,
+        is_guest: bool = False,
+        on_missed: Callable[["Reply"], None] | None = None,
+    ) -> None:
+        """`continues`: should its worker die, another can go on at the token where it stopped. `is_guest`: the job is
+        not this front's to look after. `on_missed` hears that frames were missed, and has them told by the log.
+        """
         self.job_id = job_id
         self.queue = queue
         self.deadline_s = deadline_s
+        self.is_guest = is_guest
         self.ended = False
+        self._on_missed = on_missed
         self._continues = continues
         self._outputs: list[tuple[int, ...]] = []
         self.unread_bytes = 0
-        self._attempt: int | None = None
+        self._attempt = 0
         self._seq = 0
         self._frames: list[Frame] = []
         self._failure: FamilyAIError | None = None
         self._news = asyncio.Event()
 
-    def put(self, frame: Frame) -> None:
+    @property
+    def is_logged(self) -> bool:
+        return self._on_missed is not None
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """The attempt that is listened to, and how many frames are here."""
+        return self._attempt, self._seq
+
+    def hear(self, logged: Logged) -> None:
+        """What the job's log says further."""
+        for frame in logged.frames:
+            self.put(frame, is_logged=True)
+        if logged.is_cut:
+            self.fail(Unavailable("the answer is too long to be told again", code="answer_not_kept"))
+
+    def put(self, frame: Frame, *, is_logged: bool = False) -> None:
         if self.ended or self._failure is not None:
             return
         if isinstance(frame, Failed) and frame.seq == NO_SEQ:
-            self.fail(Cancelled(frame.message, code=frame.code))
+            self.fail(_word_of(frame))
             return
+        self._attempt = max(self._attempt, frame.attempt)  # a later one says everything again
         if self._is_past(frame):
             return
         if not self._is_next(frame):
-            self.fail(Unavailable("a part of the answer was lost on its way", code="reply_lost", retry_after_s=1))
+            self.miss(is_lost=is_logged)
             return
-        self._attempt, self._seq = frame.attempt, self._seq + 1
+        self._seq += 1
         self.ended = isinstance(frame, End | Failed)
         if isinstance(frame, Failed):
             self.fail(EngineFailed(frame.message, code=frame.code))
@@ -64,6 +95,13 @@ class Reply:
         """What has arrived, for another attempt to go on from; None where none can."""
         says_nothing_yet = self._seq <= 1
         return Past(self._seq, tuple(self._outputs)) if says_nothing_yet or self._continues else None
+
+    def miss(self, *, is_lost: bool = False) -> None:
+        """Frames did not come. Unless they are lost for good, the log will tell them, where there is one."""
+        if is_lost or self._on_missed is None:
+            self.fail(Unavailable("a part of the answer was lost on its way", code="reply_lost", retry_after_s=1))
+        else:
+            self._on_missed(self)
 
     def go_on(self, attempt: int) -> None:
         """From now on this attempt is listened to, and no other."""
@@ -117,24 +155,28 @@ class Reply:
     def _is_past(self, frame: Frame) -> bool:
         """A worker that hears no answer to its PUBLISH says it again, though it may have been heard; one that was taken
         for dead may go on for a while."""
-        attempt = self._attempt or frame.attempt
-        return frame.attempt < attempt or (frame.attempt == attempt and frame.seq < self._seq)
+        return frame.attempt < self._attempt or frame.seq < self._seq
 
     def _is_next(self, frame: Frame) -> bool:
-        right_place = frame.seq == self._seq and frame.attempt == (self._attempt or frame.attempt)
-        return right_place and (isinstance(frame, Failed) or isinstance(frame, Start) == (frame.seq == 0))
+        return frame.seq == self._seq and (isinstance(frame, Failed) or isinstance(frame, Start) == (frame.seq == 0))
 
 
 class ReplyHub:
     """All open replies of this process. Nothing here blocks: frames are put where their readers find them."""
 
-    def __init__(self, url: str, front_id: str, on_stray: Callable[[str], None]) -> None:
-        """`on_stray` hears of jobs that answer though nobody waits for them, or nobody reads it."""
-        self.subscription = Subscription(
-            url, keys.reply(front_id), self.hear, on_lost=lambda: self.fail_all(broker_down())
-        )
+    def __init__(
+        self, url: str, front_id: str, on_stray: Callable[[str], None], on_missed: Callable[[Reply], None]
+    ) -> None:
+        """`on_stray` hears of jobs that answer though nobody waits for them, or nobody reads it; `on_missed` of replies
+        that are to be told by their jobs' logs.
+        """
+        self.subscription = Subscription(url, keys.reply(front_id), self.hear, on_lost=self.miss_all)
         self._on_stray = on_stray
+        self._on_missed = on_missed
         self._open: dict[str, Reply] = {}
+        self._guests: set[Reply] = set()
+        self.unrecorded: dict[str, Reply] = {}
+        """Answers that came to their end here, as long as their jobs' records may not say so."""
         self._unchecked_bytes = 0
 
     def check_connected(self) -> None:
@@ -145,18 +187,40 @@ class ReplyHub:
     def open(self, job: Job) -> Reply:
         """To be opened before the job is sent, and closed whatever happens. Raises Unavailable."""
         self.check_connected()
-        reply = self._open[job.id] = Reply(job.id, job.queue, job.deadline_s, continues=job.continues)
+        if job.is_detached:
+            return self.follow(job.id, job.queue, job.deadline_s)
+        missed = self._on_missed if job.logged else None
+        reply = Reply(job.id, job.queue, job.deadline_s, continues=job.continues, on_missed=missed)
+        self._open[job.id] = reply
+        return reply
+
+    def follow(self, job_id: str, queue: str, deadline_s: float = math.inf) -> Reply:
+        """The reply to a job that is not this front's, from its first frame. To be closed as well."""
+        reply = Reply(job_id, queue, deadline_s, is_guest=True)
+        self._guests.add(reply)
+        self._on_missed(reply)
         return reply
 
     def close(self, reply: Reply) -> None:
-        self._open.pop(reply.job_id, None)
+        if reply.is_guest:
+            self._guests.discard(reply)
+        elif self._open.pop(reply.job_id, None) is not None and reply.ended:
+            self.unrecorded[reply.job_id] = reply
 
     def all(self) -> list[Reply]:
-        return list(self._open.values())
+        return [*self._open.values(), *self._guests]
+
+    def miss_all(self) -> None:
+        """The broker was away, and with it what was said meanwhile."""
+        for reply in self._open.values():
+            if reply.is_logged:
+                reply.miss()
+            else:
+                reply.fail(broker_down())
 
     def fail_all(self, failure: FamilyAIError) -> None:
         """Every open answer ends with this."""
-        for reply in self._open.values():
+        for reply in self.all():
             reply.fail(failure)
 
     def hear(self, message: bytes) -> None:
@@ -183,6 +247,11 @@ class ReplyHub:
             log.warning("an answer is not read", extra={"action": "answer.not_read", "job": furthest.job_id})
             furthest.drop()
             self._on_stray(furthest.job_id)
+
+
+def _word_of(frame: Failed) -> FamilyAIError:
+    """What no worker said."""
+    return (Cancelled if frame.code == "cancelled" else EngineFailed)(frame.message, code=frame.code)
 
 
 def _size_bytes(frame: Frame) -> int:

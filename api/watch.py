@@ -1,26 +1,18 @@
-"""Silence is not an answer: once a second, every open reply is held against its job's record and the live workers.
+"""Twice a second, every open reply is held against its job's record and the live workers, and so is every detached job.
 
-What can be wrong with a job, and how long it may be so before its client is told:
-
-1. NO_WORKER    it is queued and its queue has no live worker        `no_worker_wait_s`
-2. QUEUED       it is queued, and was never begun                    its deadline: `queue_wait_s`, or its client's
-3. ENDED        its record is gone or ended, its answer is not over  5 s, the last frames may be on their way
-
-Two more are mended, not told:
-
-* WORKER_LOST   it runs on a worker that is not alive. It is taken back, and waits at the head of its lane for another
-  that goes on with its answer. Only where no engine can go on with it, or its workers died one after another, is its
-  client told.
-* MESSAGE_LOST  it is queued, and there is no message on its lane for 5 s. A worker that is killed between taking a
-  message and claiming its job takes the message with it, so another is pushed.
+What can be wrong, and for how long, says `api.troubles`.
 """
 
 import asyncio
 import logging
+import math
 import time
-from enum import Enum
 
+from api.broker import broker_down
+from api.caretaker import Caretaker
+from api.follow import Followers
 from api.replies import Reply, ReplyHub
+from api.troubles import Since, Trouble, due, troubles, update, verdict
 from api.withdraw import Withdrawals
 from familyai.broker import BROKER_ERRORS
 from familyai.errors import EngineFailed, Unavailable
@@ -30,80 +22,12 @@ from familyai.registry import WorkerRegistry
 log = logging.getLogger(__name__)
 
 INTERVAL_S = 0.5
-WORKER_LOST_S = 1.0
-"""After a restart of the broker, workers need a moment to say that they live."""
-ENDED_S = 5.0
-MESSAGE_LOST_S = 5.0
-
-
-class Trouble(Enum):
-    NO_WORKER = 1
-    QUEUED = 2
-    ENDED = 3
-    WORKER_LOST = 4
-    MESSAGE_LOST = 5
-
-
-TOLD = (Trouble.NO_WORKER, Trouble.QUEUED, Trouble.ENDED)
-"""What a client is told of, sooner or later, in this order."""
-MENDED_AFTER_S = {Trouble.WORKER_LOST: WORKER_LOST_S, Trouble.MESSAGE_LOST: MESSAGE_LOST_S}
-
-
-Since = dict[Trouble, float]
-"""When each of a job's troubles was first seen, of those it has now."""
-
-
-def troubles(record: Record, alive: set[str], lanes: set[str]) -> set[Trouble]:
-    """`alive`: the workers of the job's queue; `lanes`: those in which a message lies."""
-    match record.state:
-        case State.QUEUED:
-            waits = {Trouble.QUEUED: record.attempt == 0, Trouble.NO_WORKER: not alive}
-            waits[Trouble.MESSAGE_LOST] = record.lane not in lanes
-            return {trouble for trouble, is_so in waits.items() if is_so}
-        case State.RUNNING:
-            return set() if record.worker in alive else {Trouble.WORKER_LOST}
-        case _:
-            return {Trouble.ENDED}
-
-
-def update(since: Since, now: set[Trouble], now_s: float) -> Since:
-    """A trouble that passed is forgotten: its time starts anew when it comes back."""
-    return {trouble: since.get(trouble, now_s) for trouble in now}
-
-
-def verdict(since: Since, now_s: float, no_worker_wait_s: float, deadline_s: float) -> Unavailable | None:
-    """What to tell the client, if it must be told."""
-    for trouble in TOLD:
-        allowed_s = _allowed_s(trouble, no_worker_wait_s, deadline_s)
-        if trouble in since and now_s - since[trouble] >= allowed_s:
-            return _failure(trouble, allowed_s)
-    return None
-
-
-def _allowed_s(trouble: Trouble, no_worker_wait_s: float, deadline_s: float) -> float:
-    match trouble:
-        case Trouble.NO_WORKER:
-            return no_worker_wait_s
-        case Trouble.QUEUED:
-            return deadline_s
-        case _:
-            return ENDED_S
-
-
-def _failure(trouble: Trouble, waited_s: float) -> Unavailable:
-    match trouble:
-        case Trouble.NO_WORKER:
-            message = f"no worker has served this model for {waited_s:g} s; if it is starting, ask again in a minute"
-            return Unavailable(message, code="no_worker", retry_after_s=10)
-        case Trouble.QUEUED:
-            message = f"the request waited its {waited_s:g} s and was not begun"
-            return Unavailable(message, code="queue_timeout", retry_after_s=10)
-        case _:
-            return Unavailable("the end of the answer was lost on its way", code="reply_lost", retry_after_s=1)
+SETTLING_S = 5.0
+"""After an outage of the broker, workers need a moment to say that they live."""
 
 
 class Watch:
-    """Looks at all open replies in one round trip each to the records and to the registry.
+    """Looks at all of them in one round trip each to the records and to the registry.
 
     An answer that is here to its end is whole, however slowly its client reads it.
     """
@@ -111,17 +35,26 @@ class Watch:
     def __init__(
         self,
         replies: ReplyHub,
+        followers: Followers,
         withdrawals: Withdrawals,
         jobs: JobStore,
         registry: WorkerRegistry,
+        caretaker: Caretaker,
+        *,
         no_worker_wait_s: float,
+        broker_wait_s: float,
     ) -> None:
         self._replies = replies
+        self._followers = followers
         self._withdrawals = withdrawals
         self._jobs = jobs
         self._registry = registry
+        self._caretaker = caretaker
         self._no_worker_wait_s = no_worker_wait_s
+        self._broker_wait_s = broker_wait_s
         self._since: dict[str, Since] = {}
+        self._away_since_s: float | None = None
+        self._settled_at_s = 0.0
 
     async def run(self) -> None:
         """Looks until cancelled. A look that the broker failed is made up for by the next."""
@@ -129,40 +62,88 @@ class Watch:
             await asyncio.sleep(INTERVAL_S)
             try:
                 await self.look(time.monotonic())
+                self._away_since_s = None
             except BROKER_ERRORS as error:
                 log.warning("a look failed", extra={"action": "watch.failed", "reason": type(error).__name__})
+                self._failed(time.monotonic())
+
+    def _failed(self, now_s: float) -> None:
+        self._settled_at_s = now_s + SETTLING_S
+        self._away_since_s = self._away_since_s or now_s
+        if now_s - self._away_since_s >= self._broker_wait_s:
+            self._replies.fail_all(broker_down())
 
     async def look(self, now_s: float) -> None:
-        """Withdraws what is still owed, fails the replies that waited long enough. Raises redis-py's errors."""
+        """Withdraws what is still owed, mends what can be, fails the replies that waited long enough. Raises
+        redis-py's errors."""
         await self._withdrawals.retry()
         replies = [reply for reply in self._replies.all() if not reply.ended]
-        if not replies:
-            self._since = {}
-            return
-        alive = await self._registry.alive(sorted({reply.queue for reply in replies}))
-        lanes = {lane for queue in alive for lane in await self._jobs.lanes_with_messages(queue)}
-        records = await self._jobs.records([reply.job_id for reply in replies])
-        known, self._since = self._since, {}
-        for reply, record in zip(replies, records, strict=True):
-            now = troubles(record, alive[reply.queue], lanes)
-            since = self._since[reply.job_id] = update(known.get(reply.job_id, {}), now, now_s)
-            await self._mend(reply, record, since, now_s)
-            if (failure := verdict(since, now_s, self._no_worker_wait_s, reply.deadline_s)) is not None:
-                log.warning("a reply is given up", extra={"action": f"reply.{failure.code}", "job": reply.job_id})
-                reply.fail(failure)
+        ended, detached = list(self._replies.unrecorded), set(await self._jobs.detached())
+        records = await self._records({*(reply.job_id for reply in replies), *ended, *detached}, now_s)
+        for job_id in detached:
+            await self._caretaker.care(job_id, records[job_id], self._due(job_id, now_s))
+        for reply in replies:
+            await self._see_to(reply, records[reply.job_id], now_s)
+        for job_id in ended:
+            await self._see_recorded(job_id, records[job_id], now_s)
 
-    async def _mend(self, reply: Reply, record: Record, since: Since, now_s: float) -> None:
-        due = [trouble for trouble, after_s in MENDED_AFTER_S.items() if now_s - since.get(trouble, now_s) >= after_s]
-        for trouble in due:
+    async def _records(self, job_ids: set[str], now_s: float) -> dict[str, Record]:
+        """Of these jobs, whose troubles are known from here on."""
+        known, self._since = self._since, {}
+        if not job_ids:
+            return {}
+        found = zip(job_ids, await self._jobs.records(list(job_ids)), strict=True)
+        records = dict(sorted(found))
+        alive = await self._registry.alive(sorted({record.queue for record in records.values() if record.queue}))
+        lanes = {lane for queue in alive for lane in await self._jobs.lanes_with_messages(queue)}
+        for job_id, record in records.items():
+            now = troubles(record, alive.get(record.queue or "", set()), lanes)
+            self._since[job_id] = update(known.get(job_id, {}), now, now_s)
+        return records
+
+    def _due(self, job_id: str, now_s: float) -> list[Trouble]:
+        """What is to be mended at once; it counts as mended."""
+        since = self._since[job_id]
+        now = [
+            trouble for trouble in due(since, now_s) if trouble is not Trouble.WORKER_LOST or self._is_settled(now_s)
+        ]
+        for trouble in now:
             del since[trouble]
+        return now
+
+    def _is_settled(self, now_s: float) -> bool:
+        return now_s >= self._settled_at_s
+
+    async def _see_to(self, reply: Reply, record: Record, now_s: float) -> None:
+        for trouble in [] if reply.is_guest else self._due(reply.job_id, now_s):
             if trouble is Trouble.WORKER_LOST:
                 await self._take_back(reply, record)
             else:
                 log.warning("a message was lost", extra={"action": "message.pushed_again", "job": reply.job_id})
                 await self._jobs.push_again(reply.job_id)
+        since, is_cancelled = self._since[reply.job_id], record.state is State.CANCELLED
+        wait_s = math.inf if reply.is_guest else self._no_worker_wait_s
+        if (failure := verdict(since, now_s, wait_s, reply.deadline_s, is_cancelled=is_cancelled)) is not None:
+            log.warning("a reply is given up", extra={"action": f"reply.{failure.code}", "job": reply.job_id})
+            reply.fail(failure)
+            if reply.is_guest and Trouble.QUEUED in since:
+                self._withdrawals.add(reply.job_id)
+
+    async def _see_recorded(self, job_id: str, record: Record, now_s: float) -> None:
+        """A worker that was killed between an answer's end and its record's."""
+        if record.state is State.RUNNING and Trouble.WORKER_LOST not in self._due(job_id, now_s):
+            return
+        if record.state is State.RUNNING:
+            await self._caretaker.record_end(job_id, record)
+        self._replies.unrecorded.pop(job_id, None)
 
     async def _take_back(self, reply: Reply, record: Record) -> None:
         """Its worker died: another goes on, unless none can."""
+        if reply.is_logged:  # what the worker had told may be further there than here
+            await self._followers.catch_up(reply)
+        if reply.ended:
+            await self._caretaker.record_end(reply.job_id, record)
+            return
         if (past := reply.past) is None:
             reply.fail(_worker_lost())
             return

@@ -1,5 +1,5 @@
-"""What a client may say beside its request: how long it waits at most, that others may go first, and what the router
-should prefer."""
+"""What a client may say beside its request: how long it waits at most, that others may go first, what the router should
+prefer, and that the job outlives the connection."""
 
 import math
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from familyai.lanes import Priority
 DEADLINE = "X-FamilyAI-Deadline-S"
 PRIORITY = "X-FamilyAI-Priority"
 PREFER = "X-FamilyAI-Prefer"
+DETACH = "X-FamilyAI-Detach"
 
 
 Word = TypeVar("Word", bound=StrEnum)
@@ -27,6 +28,7 @@ class Wishes:
     priority: Priority = Priority.INTERACTIVE
     deadline_s: float | None = None
     prefer: Prefer | None = None
+    detach: bool = False
 
 
 _Priority = Header(alias=PRIORITY, description=f"One of {', '.join(Priority)}: to let others go first.")
@@ -38,17 +40,25 @@ _Prefer = Header(
     alias=PREFER, description=f"One of {', '.join(Prefer)}: what counts more where the model is chosen (`auto`)."
 )
 
+_Detach = Header(
+    alias=DETACH,
+    description="`true`: the job runs on when its client leaves, and `GET /v1/jobs/{job_id}/events` tells its answer.",
+)
+_TRUTHS = {"true": True, "1": True, "false": False, "0": False}
+
 
 async def wishes_of(
     priority: Annotated[str | None, _Priority] = None,
     deadline: Annotated[str | None, _Deadline] = None,
     prefer: Annotated[str | None, _Prefer] = None,
+    detach: Annotated[str | None, _Detach] = None,
 ) -> Wishes:
     """Raises BadRequest that names the header."""
     return Wishes(
         priority=Priority.INTERACTIVE if priority is None else _one_of(Priority, priority, PRIORITY),
         deadline_s=None if deadline is None else _deadline_s(deadline),
         prefer=None if prefer is None else _one_of(Prefer, prefer, PREFER),
+        detach=False if detach is None else _truth(detach),
     )
 
 
@@ -61,6 +71,13 @@ def _one_of(kind: type[Word], text: str, header: str) -> Word:
     except ValueError:
         words = f"`{header}` is one of: {', '.join(kind)}"
         raise BadRequest(words, param=header, code="invalid_value") from None
+
+
+def _truth(text: str) -> bool:
+    try:
+        return _TRUTHS[text.strip().lower()]
+    except KeyError:
+        raise BadRequest(f"`{DETACH}` is true or false", param=DETACH, code="invalid_value") from None
 
 
 def _deadline_s(text: str) -> float:

@@ -29,7 +29,7 @@ _MORE = {
     FLOWER: "+info",
 }
 _OF_WORKERS = (keys.job, keys.waiting, keys.backlog, keys.active, keys.running, keys.service, keys.pace, keys.told)
-_ALSO_OF_WORKERS = (keys.workers, keys.in_flight, keys.usage)
+_ALSO_OF_WORKERS = (keys.workers, keys.in_flight, keys.usage, keys.log)
 _CELERY_EVENTS = "/0.celeryev/*"  # of database 0; who listens has to be allowed this very pattern
 _KOMBU_BINDINGS = "_kombu.binding*"
 _OF_LISTENERS = ["celeryev.*", "*.reply.celery.pidbox"]

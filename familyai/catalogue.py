@@ -203,6 +203,13 @@ class Limits(_Frozen):
         100, ge=0, description="Users of a chat UI that may become members by themselves and have no key of their own."
     )
     record_ttl_s: float = Field(3600, gt=0, description="How long a job's record is kept after it was last written.")
+    replay_s: float = Field(
+        600, gt=0, description="How long an answer is kept for a client that comes back, after its last words."
+    )
+    replay_mb: float = Field(8, gt=0, description="Largest answer that is kept, in MB (10^6 bytes).")
+    broker_wait_s: float = Field(
+        60, gt=0, description="How long open answers wait for a broker that is away before they end with an error."
+    )
     aof_rewrite_s: float = Field(
         600, ge=1, description="How long what is over may stay in the broker's append-only file on disk."
     )

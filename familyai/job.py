@@ -8,7 +8,7 @@ from familyai.errors import DecodeError
 from familyai.fair import Ticket
 from familyai.lanes import Lane, Priority
 
-JOB_VERSION = 3
+JOB_VERSION = 4
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -29,7 +29,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     `cost` is what it is charged with until it has ended, in units of its model's costs, and `weight` its member's;
     `tokens` are held back for it from its member's limits, of whose jobs at most `most_running` run at once (0: any
     number). `shares_lane`: other members' jobs may wait in its lane, too. It may wait for `deadline_s`. `continues`: an
-    answer that broke off can go on at the token where it stopped.
+    answer that broke off can go on at the token where it stopped. `streams`: events were asked for. `logged`: its
+    answer is kept for a while in the job's log.
     """
 
     id: str
@@ -52,6 +53,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     most_running: int = 0
     shares_lane: bool = False
     continues: bool = False
+    streams: bool = False
+    logged: bool = False
     deadline_s: float = 600.0
     created_at_s: float = 0.0
     version: int = JOB_VERSION
@@ -60,6 +63,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     def lane(self) -> str:
         """The Celery queue on which it waits."""
         return Lane(self.queue, self.lane_number, self.priority).name
+
+    @property
+    def is_detached(self) -> bool:
+        """Nobody in particular waits for it: its answer is in its log, and it runs on when its client leaves."""
+        return not self.front
 
     @property
     def ticket(self) -> Ticket:

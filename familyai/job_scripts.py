@@ -18,8 +18,8 @@ end
 """
 
 ENQUEUE = """
-local record, waiting, list, backlog, active, service, pace = unpack(KEYS)
-local id, job, message, ticket, now, ttl_ms, most, queue, lane, member, model, front = unpack(ARGV)
+local record, waiting, list, backlog, active, service, pace, detached = unpack(KEYS)
+local id, job, message, ticket, now, ttl_ms, most, queue, lane, member, model, front, path, streams = unpack(ARGV)
 
 local function counter(of)
   return tonumber(redis.call('ZSCORE', service, of) or 0)
@@ -44,11 +44,12 @@ end
 if redis.call('HLEN', backlog) >= tonumber(most) then return 0 end
 if redis.call('SISMEMBER', active, lane) == 0 then lift() end
 redis.call('HSET', record, 'job', job, 'state', 'queued', 'attempt', 0, 'queue', queue, 'lane', lane, 'member', member,
-  'model', model, 'front', front, 'created_at_s', now)
+  'model', model, 'front', front, 'created_at_s', now, 'path', path, 'streams', streams)
 redis.call('PEXPIRE', record, ttl_ms)
 redis.call('ZADD', waiting, now, id)
 redis.call('HSET', backlog, id, ticket)
 redis.call('SADD', active, lane)
+if front == '' then redis.call('ZADD', detached, now, id) end
 redis.call('LPUSH', list, message)
 return 1
 """
@@ -106,7 +107,7 @@ return redis.call('HMGET', record, 'job', 'attempt', 'past')
 of its member's jobs run as may."""
 
 TAKE_BACK = """
-local record, list, waiting, backlog, active, running, workers, in_flight, set_aside = unpack(KEYS)
+local record, list, waiting, backlog, active, running, workers, in_flight, set_aside, log = unpack(KEYS)
 local id, attempt, message, past, lane, ticket, reservation, most, now, ttl_ms, kept_s = unpack(ARGV)
 
 local function is_alive(worker)
@@ -133,6 +134,7 @@ local function queue_again()
   redis.call('SADD', active, lane)
   if reservation ~= '' then redis.call('HSET', in_flight, id, reservation) end
   redis.call('RPUSH', list, message)
+  if redis.call('EXISTS', log) == 1 then redis.call('XADD', log, (attempt + 1) .. '-0', 'attempt', attempt + 1) end
   return 'queued'
 end
 
@@ -143,7 +145,8 @@ if tonumber(attempt) >= tonumber(most) then return put_aside() end
 return queue_again()
 """
 """A job whose worker is no more waits again, at the head of its lane, for it was its turn; the claim counts the attempt
-up. One that was begun `most` times is set aside. Returns what it is then, if this call made it so."""
+up. One that was begun `most` times is set aside. From here on its log takes nothing of the old attempt. Returns what it
+is then, if this call made it so."""
 
 CANCEL = (
     _LEAVE_LINE

@@ -16,6 +16,7 @@ from familyai import job_scripts, keys
 from familyai.errors import DecodeError, LimitReached
 from familyai.in_flight import reservation
 from familyai.job import Job, decode_job, encode_job
+from familyai.lanes import lane_named
 from familyai.past import NOTHING, Past, decode_past, encode_past
 from familyai.tasks import task_message
 
@@ -69,6 +70,11 @@ class Record(msgspec.Struct, frozen=True):
     worker: str | None = None
     lane: str | None = None
     attempt: int = 0
+    created_at_s: float = 0.0
+
+    @property
+    def queue(self) -> str | None:
+        return lane_named(self.lane).queue if self.lane else None
 
 
 class Description(msgspec.Struct, frozen=True):
@@ -83,12 +89,14 @@ class Description(msgspec.Struct, frozen=True):
     front: str
     attempt: int
     created_at_s: float
+    path: str = ""
+    streams: bool = False
     worker: str | None = None
     claimed_at_s: float | None = None
     ended_at_s: float | None = None
 
 
-_OF_RECORD = ["state", "worker", "lane", "attempt"]
+_OF_RECORD = ["state", "worker", "lane", "attempt", "created_at_s"]
 _FIELDS = [name for name in Description.__struct_fields__ if name != "id"]
 
 
@@ -112,10 +120,10 @@ class JobStore:
         Raises LimitReached when so many wait for the model already that nobody may join them.
         """
         waiting, queue = keys.waiting(job.lane), job.queue
-        shared = [keys.backlog(queue), keys.active(queue), keys.service(queue), keys.pace(queue)]
+        shared = [keys.backlog(queue), keys.active(queue), keys.service(queue), keys.pace(queue), keys.DETACHED]
         content: list[Any] = [job.id, encode_job(job), task_message(job), msgspec.json.encode(job.ticket)]
         limits = [job.created_at_s, self._ttl_ms, self._most_waiting]
-        about = [queue, job.lane, job.member, job.model, job.front]
+        about: list[Any] = [queue, job.lane, job.member, job.model, job.front, job.path, int(job.streams)]
         if not await self._enqueue([keys.job(job.id), waiting, job.lane, *shared], [*content, *limits, *about]):
             raise LimitReached(
                 "too many people are waiting for this model; try again in a minute",
@@ -129,9 +137,7 @@ class JobStore:
         Should it only be late, the job is claimed by one of the two all the same. `at_head`: it was its turn, but it
         could not be begun. Raises DecodeError.
         """
-        data = cast(bytes | None, await self._redis.hget(keys.job(job_id), "job"))
-        if data is not None:
-            job = decode_job(data)
+        if (job := await self.read(job_id)) is not None:
             where = "head" if at_head else "tail"
             await self._push_again([keys.job(job_id), job.lane], [task_message(job), where])
 
@@ -161,21 +167,34 @@ class JobStore:
 
         Raises DecodeError.
         """
-        data = cast(bytes | None, await self._redis.hget(keys.job(job_id), "job"))
-        if data is None:
+        job, now_s = await self.read(job_id), time.time()
+        if job is None:
             return None
-        job, now_s = decode_job(data), time.time()
         line = [job.lane, keys.waiting(job.lane), keys.backlog(job.queue), keys.active(job.queue)]
         others = [keys.running(job.queue), keys.workers(job.queue), keys.in_flight(job.member), keys.SET_ASIDE]
+        log = keys.log(job_id)
         about: list[Any] = [task_message(job), encode_past(past), job.lane, msgspec.json.encode(job.ticket)]
         limits: list[Any] = [reservation(job, now_s), MOST_ATTEMPTS, now_s, self._ttl_ms, SET_ASIDE_S]
-        became = await self._take_back([keys.job(job_id), *line, *others], [job_id, attempt, *about, *limits])
+        became = await self._take_back([keys.job(job_id), *line, *others, log], [job_id, attempt, *about, *limits])
         return State(became.decode()) if became else None
+
+    async def read(self, job_id: str) -> Job | None:
+        """The job itself, as long as it has not ended. Raises DecodeError."""
+        data = cast(bytes | None, await self._redis.hget(keys.job(job_id), "job"))
+        return decode_job(data) if data is not None else None
 
     async def set_aside(self) -> list[str]:
         """Jobs over which one worker after another died, the last first."""
         found = cast(list[bytes], await self._redis.zrevrange(keys.SET_ASIDE, 0, -1))
         return [job_id.decode() for job_id in found]
+
+    async def detached(self) -> list[str]:
+        """Jobs that no front in particular looks after, the oldest first; some may have ended."""
+        return [job_id.decode() for job_id in cast(list[bytes], await self._redis.zrange(keys.DETACHED, 0, -1))]
+
+    async def forget_detached(self, job_ids: list[str]) -> None:
+        """Those have ended."""
+        await self._redis.zrem(keys.DETACHED, *job_ids)
 
     async def cancel(self, job_id: str) -> State | None:
         """A queued job will never start; the worker of a running one is told at once.
@@ -252,13 +271,16 @@ class JobStore:
         return Claim(job, attempt, max(0.0, now_s - job.created_at_s), known)
 
 
-def _record(state: bytes | None, worker: bytes | None, lane: bytes | None, attempt: bytes | None) -> Record:
+def _record(
+    state: bytes | None, worker: bytes | None, lane: bytes | None, attempt: bytes | None, created_at_s: bytes | None
+) -> Record:
     known = State(state.decode()) if state in _STATES else None
-    return Record(known, worker.decode() if worker else None, lane.decode() if lane else None, int(attempt or 0))
+    where = worker.decode() if worker else None, lane.decode() if lane else None
+    return Record(known, *where, int(attempt or 0), float(created_at_s or 0))
 
 
 def _description(job_id: str, values: list[bytes | None]) -> Description | None:
-    known = {name: value.decode() for name, value in zip(_FIELDS, values, strict=True) if value}
+    known = {name: value.decode() for name, value in zip(_FIELDS, values, strict=True) if value is not None}
     try:
         return msgspec.convert({"id": job_id, **known}, Description, strict=False)
     except msgspec.ValidationError:

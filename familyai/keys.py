@@ -39,6 +39,8 @@
 | `familyai:in-flight:{member}`    | hash    | front (enqueue), worker        | entries at a job's end; a day    |
 | `familyai:usage:{day}`           | hash    | worker                         | after `usage_days`               |
 | `familyai:set-aside`             | zset    | front (take back)              | never; entries a week later |
+| `familyai:log:{job}`             | stream  | worker, front (take back)      | `replay_s` after its last write  |
+| `familyai:detached`              | zset    | front (enqueue, watch)         | never; entries when ended        |
 | `LIMITS:{familyai/{window}/{who}}`, its `/-1` | string | front, worker (limits) | after twice the window |
 """
 
@@ -67,6 +69,8 @@ USERS = "familyai:users"
 """Members by the id of the user of a chat UI whom they are: `{issuer}/{user id}`."""
 SET_ASIDE = "familyai:set-aside"
 """Jobs over which one worker after another died: member = job id, score = Unix time."""
+DETACHED = "familyai:detached"
+"""Jobs that no front in particular looks after: member = job id, score = Unix time of the enqueue."""
 LANE_OWNERS = "familyai:lane-owners"
 """Whose each lane is, by its number."""
 
@@ -75,9 +79,15 @@ def job(job_id: str) -> str:
     """The job's record.
 
     Fields `job` (until it ends), `state`, `attempt`, `queue`, `lane`, `member`, `model`, `front`, `created_at_s`,
-    `worker`, `delivery`, `claimed_at_s`, `ended_at_s`, `past` (what its client has of an answer that broke off).
+    `path`, `streams` (1: events were asked for), `worker`, `delivery`, `claimed_at_s`, `ended_at_s`, `past` (what its
+    client has of an answer that broke off).
     """
     return f"familyai:job:{job_id}"
+
+
+def log(job_id: str) -> str:
+    """The job's answer, as far as it is made: a stream with one entry for the frames of some 150 ms."""
+    return f"familyai:log:{job_id}"
 
 
 def waiting(lane: str) -> str:

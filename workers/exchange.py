@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
 from starlette.types import Message, Scope
@@ -15,14 +15,20 @@ MAX_BODY_BYTES = 256 * 1024
 _NOT_CONTINUED = "worker_lost", "The worker died in the middle of the answer, and another could not continue it."
 
 
+class Emit(Protocol):
+    """Where frames go. `is_known`: an earlier attempt has sent it, and its client has it."""
+
+    def __call__(self, frame: Frame, *, is_known: bool) -> None: ...
+
+
 class Exchange:
     """The `receive` and `send` of one job.
 
     `leave()` makes `receive` say `http.disconnect`, which is how an engine learns to stop; frames after it are dropped.
-    So are those that an earlier attempt has sent: the engine says them again.
+    What an earlier attempt has sent the engine says again, and it counts as known.
     """
 
-    def __init__(self, claim: Claim, meter: Meter, worker: str, emit: Callable[[Frame], None]) -> None:
+    def __init__(self, claim: Claim, meter: Meter, worker: str, emit: Emit) -> None:
         self.meter = meter
         self._claim = claim
         self._chunks: AsyncIterator[bytes] | None = None
@@ -113,6 +119,6 @@ class Exchange:
     def _put(self, kind: Callable[..., Frame], *fields: Any) -> None:
         if self.left or self.ended:
             return
-        if self._seq >= self._claim.past.frames:
-            self._emit(kind(self._claim.job.id, self._claim.attempt, self._seq, *fields))
+        frame = kind(self._claim.job.id, self._claim.attempt, self._seq, *fields)
+        self._emit(frame, is_known=self._seq < self._claim.past.frames)
         self._seq += 1

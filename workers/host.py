@@ -19,6 +19,7 @@ from familyai.broker import BROKER_ERRORS, connect, connect_alone
 from familyai.catalogue import Profile
 from familyai.fair import FairOrder
 from familyai.heap import settle_heap
+from familyai.job_log import JobLog
 from familyai.jobs import Delivery, JobStore
 from familyai.lanes import lanes
 from familyai.quota import Windows
@@ -29,6 +30,7 @@ from familyai.usage import UsageStore
 from workers.accounts import Accounts
 from workers.engines import find_engine
 from workers.fairness import Fairness, Waker
+from workers.logbook import Logbook
 from workers.pulse import Pulse
 from workers.serve import Server
 from workers.turns import Turn, Turns
@@ -121,7 +123,8 @@ class Host:
         count = await service.lane_count(self._profile.fairness.lanes)
         self.lanes = [lane.name for lane in lanes(self.queue, count)]
         self._registry = WorkerRegistry(redis)
-        self._server = Server(self.queue, self.worker, wire, blobs, jobs, engine, fairness, accounts)
+        logbook = Logbook(JobLog(redis, limits.replay_s), limits.replay_mb * 1e6)
+        self._server = Server(self.queue, self.worker, wire, blobs, jobs, engine, fairness, accounts, logbook)
         self._pulse = pulse = Pulse(
             self.queue,
             self.worker,
@@ -134,7 +137,9 @@ class Host:
             self._registry,
             self._is_dead,
         )
-        self._start(self._server.outbox.run(), fairness.run(), pulse.control(broker_url).run(), pulse.run())
+        self._start(
+            self._server.outbox.run(), logbook.run(), fairness.run(), pulse.control(broker_url).run(), pulse.run()
+        )
         settle_heap()
         self.status = "ok"
         log.info("engine loaded", extra={"action": "engine.loaded", "queue": self.queue, "model": model.model})

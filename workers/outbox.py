@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from redis.asyncio import Redis
 
@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 
 Pending = dict[str, list[Frame]]
 MAX_MESSAGE_BYTES = 1_000_000
+RETRY_S = 0.1
+"""The broker is not asked more often while it is away."""
 
 
 class Outbox:
@@ -22,12 +24,11 @@ class Outbox:
 
     An idle outbox publishes a frame in the same turn of the loop. While a publish is under way, the next frames gather:
     under load the messages grow, not their number. Frames that cannot be published are dropped and counted; the front
-    notices the gap in their numbers. `on_gone` hears of jobs whose front no longer listens.
+    notices the gap in their numbers, and reads them in the job's log.
     """
 
-    def __init__(self, redis: Redis, on_gone: Callable[[str], None]) -> None:
+    def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._on_gone = on_gone
         self._pending: Pending = {}
         self._ready = asyncio.Event()
         self._empty = asyncio.Event()
@@ -60,17 +61,15 @@ class Outbox:
 
     async def _send(self, front: str, batch: tuple[Frame, ...]) -> None:
         try:
-            listeners = await self._redis.publish(keys.reply(front), encode_frames(batch))
+            await self._redis.publish(keys.reply(front), encode_frames(batch))
         except BROKER_ERRORS as error:
             metrics.frames_lost.inc(len(batch))
             reason = type(error).__name__
             log.warning("frames lost", extra={"action": "frames.lost", "frames": len(batch), "reason": reason})
+            await asyncio.sleep(RETRY_S)
             return
         metrics.messages.inc()
         metrics.frames.inc(len(batch))
-        if listeners == 0:
-            for job_id in {frame.job_id for frame in batch}:
-                self._on_gone(job_id)
 
 
 def batches(frames: list[Frame]) -> Iterator[tuple[Frame, ...]]:

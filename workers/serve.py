@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import msgspec
@@ -20,8 +20,9 @@ from workers import at_hand, metrics
 from workers.accounts import Accounts, Bill
 from workers.at_hand import AtHand
 from workers.engines import Engine
-from workers.exchange import Exchange
+from workers.exchange import Emit, Exchange
 from workers.fairness import Fairness
+from workers.logbook import Logbook
 from workers.meter import current_meter
 from workers.outbox import Outbox
 from workers.turns import Turn
@@ -45,6 +46,7 @@ class Server:
         engine: Engine,
         fairness: Fairness,
         accounts: Accounts,
+        logbook: Logbook,
     ) -> None:
         self._queue = queue
         self._worker = worker
@@ -53,11 +55,12 @@ class Server:
         self._engine = engine
         self._fairness = fairness
         self._accounts = accounts
+        self._logbook = logbook
         self._running: dict[str, Exchange] = {}
         self._early: deque[str] = deque(maxlen=EARLY_CANCELS)
         self.taken = 0
         """How many deliveries there were so far: it grows as long as Celery takes jobs."""
-        self.outbox = Outbox(wire, on_gone=self.abandon)
+        self.outbox = Outbox(wire)
 
     @property
     def running(self) -> list[str]:
@@ -96,8 +99,10 @@ class Server:
         began_s = time.monotonic()
         metrics.queue_wait.labels(self._queue).observe(claim.queue_wait_s)
         exchange = Exchange(claim, bill.meter, self._worker, self._send_to(claim.job.front))
+        self._logbook.open(claim)
         with metrics.running.labels(self._queue).track_inprogress():
             state = await self._answer(claim, exchange)
+        await self._logbook.close(claim.job.id)
         if state is None:
             log.error("job left behind", extra={"action": "job.left_behind", "job": claim.job.id})
             return
@@ -157,12 +162,16 @@ class Server:
             return State.FAILED
         return State.FAILED if exchange.failed else State.DONE
 
-    def _send_to(self, front: str) -> Callable[[Frame], None]:
-        """What a dead engine says is not passed on: it would end an answer that another can continue."""
+    def _send_to(self, front: str) -> Emit:
+        """To the front that waits, and into the job's log. What a dead engine says is not passed on: it would end an
+        answer that another can continue."""
 
-        def send(frame: Frame) -> None:
-            if self._engine.healthy():
+        def send(frame: Frame, *, is_known: bool) -> None:
+            if not self._engine.healthy():
+                return
+            if front and not is_known:
                 self.outbox.put(front, frame)
+            self._logbook.put(frame)
 
         return send
 

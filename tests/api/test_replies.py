@@ -4,6 +4,7 @@ import api.replies
 from api.replies import Reply, ReplyHub
 from familyai.errors import Cancelled, EngineFailed, RequestError, Unavailable
 from familyai.frame import NO_SEQ, Body, End, Failed, Frame, Start, encode_frames
+from familyai.job_log import Logged
 from tests.support import a_job
 
 
@@ -61,11 +62,10 @@ async def test_news_is_a_frame_or_a_failure() -> None:
         (start(1),),
         (start(), body(2)),
         (start(), start(1)),
-        (start(), body(1, attempt=2)),
         (End("job-1", 1, 0),),
     ],
 )
-async def test_a_gap_or_another_attempt_is_the_end(frames: tuple[Frame, ...]) -> None:
+async def test_a_gap_is_the_end(frames: tuple[Frame, ...]) -> None:
     reply = filled(*frames, body(9))
 
     if isinstance(frames[0], Start) and frames[0].seq == 0:
@@ -85,12 +85,43 @@ async def test_what_is_said_twice_is_heard_once() -> None:
     assert await reply.frames() == [End("job-1", 1, 3)]
 
 
-async def test_another_attempts_repetition_is_still_a_gap() -> None:
-    reply = filled(start(), body(1), start(attempt=2))
+async def test_a_later_attempt_says_everything_again_and_is_heard_from_where_it_says_more() -> None:
+    reply = filled(start(), body(1), start(attempt=2), body(2), body(1, attempt=2), body(2, attempt=2))
 
-    await reply.frames()
-    with pytest.raises(Unavailable, match="lost"):
+    assert await reply.frames() == [start(), body(1), body(2, attempt=2)]
+    assert reply.position == (2, 3)
+
+
+async def test_where_there_is_a_log_a_gap_is_told_by_it() -> None:
+    missed: list[Reply] = []
+    reply = Reply("job-1", "chat", on_missed=missed.append)
+    for frame in (start(), body(2), End("job-1", 1, 3)):
+        reply.put(frame)
+    reply.hear(Logged((start(), body(1), body(2))))
+    reply.put(End("job-1", 1, 3))
+
+    assert set(missed) == {reply}
+    assert await reply.frames() == [start(), body(1), body(2), End("job-1", 1, 3)]
+
+
+@pytest.mark.parametrize(
+    ("logged", "code"),
+    [
+        (Logged((body(2),)), "reply_lost"),
+        (Logged(is_cut=True), "answer_not_kept"),
+        (Logged((Failed("job-1", 1, NO_SEQ, "set_aside", "no"),)), "set_aside"),
+        (Logged((Failed("job-1", 1, NO_SEQ, "cancelled", "no"),)), "cancelled"),
+    ],
+)
+async def test_what_the_log_cannot_tell_is_an_error(logged: Logged, code: str) -> None:
+    reply = Reply("job-1", "chat", on_missed=lambda reply: None)
+    reply.put(start())
+    reply.hear(logged)
+
+    assert await reply.frames() == [start()]
+    with pytest.raises(RequestError) as caught:
         await reply.frames()
+    assert caught.value.code == code
 
 
 async def test_a_later_attempt_may_begin_an_answer() -> None:
@@ -135,7 +166,7 @@ async def test_who_is_furthest_behind_is_dropped_when_all_together_are_too_far(m
     monkeypatch.setattr(api.replies, "MOST_UNREAD_BYTES", 9)
     monkeypatch.setattr(api.replies, "CHECK_EVERY_BYTES", 1)
     dropped: list[str] = []
-    hub = ReplyHub("redis://127.0.0.1:1/0", "front-1", on_stray=dropped.append)
+    hub = ReplyHub("redis://127.0.0.1:1/0", "front-1", on_stray=dropped.append, on_missed=lambda reply: None)
     hub.subscription.connected.set()
     quick, slow = hub.open(a_job(id="quick")), hub.open(a_job(id="slow"))
     hub.hear(encode_frames((Start("quick", 1, 0, 200, (), "w", 0), Body("quick", 1, 1, b"12"))))

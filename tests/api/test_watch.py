@@ -6,96 +6,38 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from api.caretaker import Caretaker
+from api.follow import Followers
 from api.replies import Reply, ReplyHub
-from api.watch import (
-    ENDED_S,
-    MESSAGE_LOST_S,
-    WORKER_LOST_S,
-    Since,
-    Trouble,
-    Watch,
-    troubles,
-    update,
-    verdict,
-)
+from api.troubles import ENDED_S, MESSAGE_LOST_S, WORKER_LOST_S
+from api.watch import Watch
 from api.withdraw import Withdrawals
 from familyai.blobs import BlobStore
 from familyai.errors import EngineFailed, Unavailable
 from familyai.frame import Body, End, Frame, Start, Tokens
-from familyai.jobs import MOST_ATTEMPTS, Claim, Delivery, JobStore, Record, State
+from familyai.job_log import JobLog
+from familyai.jobs import MOST_ATTEMPTS, Claim, Delivery, JobStore, State
 from familyai.lanes import Priority
 from familyai.past import Past
 from familyai.registry import WorkerRegistry
 from tests.support import a_job
 
-NO_WORKER_WAIT_S, DEADLINE_S = 30, 600
-WAITS = Record(State.QUEUED, None, "q.00")
-
-
-@pytest.mark.parametrize(
-    ("record", "alive", "lanes", "expected"),
-    [
-        (WAITS, {"w1"}, {"q.00", "q.01"}, {Trouble.QUEUED}),
-        (WAITS, {"w1"}, set(), {Trouble.QUEUED, Trouble.MESSAGE_LOST}),
-        (WAITS, {"w1"}, {"q.01"}, {Trouble.QUEUED, Trouble.MESSAGE_LOST}),
-        (WAITS, set(), {"q.00"}, {Trouble.QUEUED, Trouble.NO_WORKER}),
-        (Record(State.QUEUED, None, "q.00", attempt=1), {"w1"}, {"q.00"}, set()),
-        (Record(State.QUEUED, None, "q.00", attempt=1), set(), set(), {Trouble.NO_WORKER, Trouble.MESSAGE_LOST}),
-        (Record(State.RUNNING, "w1", "q.00"), {"w1", "w2"}, set(), set()),
-        (Record(State.RUNNING, "w1", "q.00"), {"w2"}, {"q.00"}, {Trouble.WORKER_LOST}),
-        (Record(State.DONE, "w1"), {"w1"}, set(), {Trouble.ENDED}),
-        (Record(State.FAILED, "w1"), {"w1"}, set(), {Trouble.ENDED}),
-        (Record(State.CANCELLED), {"w1"}, set(), {Trouble.ENDED}),
-        (Record(None), {"w1"}, set(), {Trouble.ENDED}),
-    ],
-)
-def test_what_can_be_wrong_with_a_job(record: Record, alive: set[str], lanes: set[str], expected: set[Trouble]) -> None:
-    assert troubles(record, alive, lanes) == expected
-
-
-@pytest.mark.parametrize(
-    ("since", "now_s", "code"),
-    [
-        ({}, 1e6, None),
-        ({Trouble.QUEUED: 0}, 599, None),
-        ({Trouble.QUEUED: 0}, 600, "queue_timeout"),
-        ({Trouble.QUEUED: 0, Trouble.NO_WORKER: 100}, 129, None),
-        ({Trouble.QUEUED: 0, Trouble.NO_WORKER: 100}, 130, "no_worker"),
-        ({Trouble.QUEUED: 0, Trouble.NO_WORKER: 570}, 600, "no_worker"),
-        ({Trouble.WORKER_LOST: 0}, 1e6, None),
-        ({Trouble.ENDED: 0}, ENDED_S - 0.1, None),
-        ({Trouble.ENDED: 0}, ENDED_S, "reply_lost"),
-        ({Trouble.MESSAGE_LOST: 0}, 1e6, None),
-    ],
-)
-def test_each_trouble_is_borne_for_its_time(since: Since, now_s: float, code: str | None) -> None:
-    failure = verdict(since, now_s, NO_WORKER_WAIT_S, DEADLINE_S)
-
-    assert (failure.code if failure else None) == code
-    assert failure is None or failure.retry_after_s
-
-
-def test_a_household_may_refuse_at_the_first_look() -> None:
-    since = update({}, {Trouble.QUEUED, Trouble.NO_WORKER}, 5.0)
-
-    failure = verdict(since, 5.0, 0, DEADLINE_S)
-
-    assert failure is not None
-    assert failure.code == "no_worker"
-
-
-def test_a_trouble_that_passed_starts_anew() -> None:
-    since = update({}, {Trouble.NO_WORKER}, 0)
-    since = update(since, {Trouble.NO_WORKER}, 10)
-    assert since == {Trouble.NO_WORKER: 0}
-
-    since = update(since, set(), 20)
-    assert update(since, {Trouble.NO_WORKER}, 30) == {Trouble.NO_WORKER: 30}
+QUEUE_WAIT_S = 600
 
 
 @pytest.fixture
-def replies(broker_url: str) -> ReplyHub:
-    made = ReplyHub(broker_url, "front-1", on_stray=lambda job_id: None)
+def logs(redis: Redis) -> JobLog:
+    return JobLog(redis, kept_s=60)
+
+
+@pytest.fixture
+def followers(logs: JobLog) -> Followers:
+    return Followers(logs)
+
+
+@pytest.fixture
+def replies(broker_url: str, followers: Followers) -> ReplyHub:
+    made = ReplyHub(broker_url, "front-1", on_stray=lambda job_id: None, on_missed=followers.add)
     made.subscription.connected.set()
     return made
 
@@ -106,9 +48,18 @@ def jobs(redis: Redis) -> JobStore:
 
 
 @pytest.fixture
-def watch(replies: ReplyHub, jobs: JobStore, redis: Redis, tmp_path: Path) -> Watch:
+def watch(replies: ReplyHub, followers: Followers, jobs: JobStore, logs: JobLog, redis: Redis, tmp_path: Path) -> Watch:
     withdrawals = Withdrawals(jobs, BlobStore(tmp_path.as_uri()), record_ttl_s=60)
-    return Watch(replies, withdrawals, jobs, WorkerRegistry(redis), NO_WORKER_WAIT_S)
+    return Watch(
+        replies,
+        followers,
+        withdrawals,
+        jobs,
+        WorkerRegistry(redis),
+        Caretaker(jobs, logs, followers, withdrawals, QUEUE_WAIT_S),
+        no_worker_wait_s=30,
+        broker_wait_s=60,
+    )
 
 
 @pytest.mark.parametrize("priority", Priority)

@@ -77,7 +77,7 @@ async def test_a_claim_hands_over_the_whole_job(jobs: JobStore) -> None:
     assert claim.job == job
     assert claim.attempt == 1
     assert claim.queue_wait_s >= 2
-    assert await jobs.records([job.id]) == [Record(State.RUNNING, WORKER, LANE, attempt=1)]
+    assert await jobs.records([job.id]) == [Record(State.RUNNING, WORKER, LANE, 1, job.created_at_s)]
 
 
 async def test_of_many_claims_one_wins(jobs: JobStore) -> None:
@@ -230,7 +230,7 @@ async def test_waiting_counts_are_each_queue_s_own(jobs: JobStore) -> None:
 
 async def test_records_come_in_the_order_asked_and_unknown_jobs_have_none(jobs: JobStore) -> None:
     job = await running(jobs)
-    known = Record(State.RUNNING, WORKER, LANE, attempt=1)
+    known = Record(State.RUNNING, WORKER, LANE, 1, job.created_at_s)
     assert await jobs.records(["job-a", job.id, "job-b"]) == [Record(None), known, Record(None)]
 
 

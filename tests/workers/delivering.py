@@ -11,6 +11,7 @@ from familyai.catalogue import Fairness as FairnessOptions
 from familyai.catalogue import Model
 from familyai.fair import FairOrder
 from familyai.job import Job
+from familyai.job_log import JobLog
 from familyai.jobs import Delivery, JobStore
 from familyai.quota import Windows
 from familyai.service import ServiceStore
@@ -18,6 +19,7 @@ from familyai.usage import UsageStore
 from workers.accounts import Accounts
 from workers.engines import Engine
 from workers.fairness import Fairness, Waker
+from workers.logbook import Logbook
 from workers.serve import Server
 from workers.turns import Turn, Turns
 
@@ -48,10 +50,10 @@ class DrivenServer(Server):
     def __init__(self, redis: Redis, blobs: BlobStore, jobs: JobStore, app: ASGIApp, model: Model = MODEL) -> None:
         self.turns = turns_of(model)
         self.healthy: Callable[[], bool] = lambda: True
+        self.logbook = Logbook(JobLog(redis, kept_s=60), most_bytes=1e6)
+        engine, accounts = Engine(app, lambda: self.healthy()), accounts_of(redis, model)
         fairness = fairness_of(redis, self.turns)
-        super().__init__(
-            "q", "w", redis, blobs, jobs, Engine(app, lambda: self.healthy()), fairness, accounts_of(redis, model)
-        )
+        super().__init__("q", "w", redis, blobs, jobs, engine, fairness, accounts, self.logbook)
 
     async def take(self, job: Job) -> None:
         turn = arrived(self.turns, job)

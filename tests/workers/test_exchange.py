@@ -10,7 +10,7 @@ from familyai.job import Blob
 from familyai.jobs import Claim
 from familyai.past import Past
 from tests.support import a_job
-from workers.exchange import MAX_BODY_BYTES, Exchange
+from workers.exchange import MAX_BODY_BYTES, Emit, Exchange
 from workers.meter import Meter
 
 JOB = a_job(
@@ -26,6 +26,16 @@ async def chunks(*parts: bytes) -> AsyncIterator[bytes]:
         yield part
 
 
+def into(frames: list[Frame]) -> Emit:
+    """All that is news."""
+
+    def put(frame: Frame, *, is_known: bool) -> None:
+        if not is_known:
+            frames.append(frame)
+
+    return put
+
+
 @pytest.fixture
 def frames() -> list[Frame]:
     return []
@@ -33,7 +43,7 @@ def frames() -> list[Frame]:
 
 @pytest.fixture
 def exchange(frames: list[Frame]) -> Exchange:
-    made = Exchange(Claim(JOB, attempt=3, queue_wait_s=0.5), Meter(), "w", frames.append)
+    made = Exchange(Claim(JOB, attempt=3, queue_wait_s=0.5), Meter(), "w", into(frames))
     made.request(chunks(b'{"x": 1}'))
     return made
 
@@ -67,7 +77,7 @@ async def test_receive_gives_the_body_once_then_waits_for_the_disconnect(exchang
 
 async def test_a_body_in_pieces_is_read_to_its_end_and_not_further() -> None:
     job = a_job(body=b"head", blob=Blob("files/x", 3, 8), tail=b"tail")
-    exchange = Exchange(Claim(job, attempt=1, queue_wait_s=0), Meter(), "w", lambda frame: None)
+    exchange = Exchange(Claim(job, attempt=1, queue_wait_s=0), Meter(), "w", into([]))
     exchange.request(chunks(b"head", b"blob", b"blob", b"tail", b"never"))
     read = [await exchange.receive() for _ in range(4)]
     assert [message["body"] for message in read] == [b"head", b"blob", b"blob", b"tail"]
@@ -130,7 +140,7 @@ async def test_nothing_is_sent_to_one_who_left(exchange: Exchange, frames: list[
 
 async def test_what_an_earlier_attempt_has_sent_is_not_sent_again() -> None:
     frames, meter = list[Frame](), Meter()
-    exchange = Exchange(Claim(JOB, 2, 0, Past(frames=3, outputs=((1,), (2,)))), meter, "w", frames.append)
+    exchange = Exchange(Claim(JOB, 2, 0, Past(frames=3, outputs=((1,), (2,)))), meter, "w", into(frames))
     await exchange.send(start())
     for number, word in enumerate((b"a", b"b", b"c")):
         meter.saw_tokens(0, [number])
@@ -148,7 +158,7 @@ async def test_what_an_earlier_attempt_has_sent_is_not_sent_again() -> None:
 )
 async def test_who_cannot_say_the_past_again_cannot_go_on(says: list[Message]) -> None:
     frames = list[Frame]()
-    exchange = Exchange(Claim(JOB, 2, 0, Past(frames=4)), Meter(), "w", frames.append)
+    exchange = Exchange(Claim(JOB, 2, 0, Past(frames=4)), Meter(), "w", into(frames))
     for message in says:
         await exchange.send(message)
 

@@ -15,17 +15,15 @@ class Wire:
 
     def __init__(self) -> None:
         self.sent: list[tuple[str, tuple[Frame, ...]]] = []
-        self.listeners = 1
         self.open = asyncio.Event()
         self.open.set()
         self.broken = False
 
-    async def publish(self, channel: str, data: bytes) -> int:
+    async def publish(self, channel: str, data: bytes) -> None:
         await self.open.wait()
         if self.broken:
             raise RedisConnectionError("gone")
         self.sent.append((channel, decode_frames(data)))
-        return self.listeners
 
 
 @pytest.fixture
@@ -34,13 +32,8 @@ def wire() -> Wire:
 
 
 @pytest.fixture
-def gone() -> list[str]:
-    return []
-
-
-@pytest.fixture
-async def outbox(wire: Any, gone: list[str]) -> AsyncIterator[Outbox]:
-    box = Outbox(wire, gone.append)
+async def outbox(wire: Any) -> AsyncIterator[Outbox]:
+    box = Outbox(wire)
     task = asyncio.create_task(box.run())
     yield box
     task.cancel()
@@ -82,15 +75,6 @@ async def test_a_dead_broker_costs_frames_not_the_outbox(outbox: Outbox, wire: W
     outbox.put("f", frame("a", 1))
     await outbox.flushed()
     assert wire.sent == [(keys.reply("f"), (frame("a", 1),))]
-
-
-async def test_jobs_of_a_front_that_left_are_reported(outbox: Outbox, wire: Wire, gone: list[str]) -> None:
-    wire.listeners = 0
-    outbox.put("f", frame("a", 0))
-    outbox.put("f", frame("a", 1))
-    outbox.put("f", frame("b", 0))
-    await outbox.flushed()
-    assert sorted(gone) == ["a", "b"]
 
 
 def test_a_message_stays_small_enough_for_any_broker() -> None:
