@@ -35,6 +35,7 @@ class Page:
         self.job_id = claim.job.id
         self._attempt = claim.attempt
         self._left_bytes = most_bytes
+        self._end = 0
         self._frames: list[Frame] = []
         self._unwritten: list[Entry] = []
         self._written: deque[tuple[float, Entry]] = deque()
@@ -47,6 +48,7 @@ class Page:
             return
         self._left_bytes -= FRAME_BYTES + (len(frame.data) if isinstance(frame, Body) else 0)
         self._frames.append(frame)
+        self._end = frame.seq + 1
         self.is_settled.clear()
 
     @property
@@ -56,7 +58,7 @@ class Page:
     @property
     def last_word(self) -> Entry:
         """What is to be said of an answer that is not kept."""
-        return Entry(self.job_id, self._attempt, self._frames[-1].seq + 1)
+        return Entry(self.job_id, self._attempt, self._end)
 
     def cut(self) -> None:
         """Nothing of it is kept from now on."""
