@@ -266,7 +266,7 @@ async def test_a_running_jobs_worker_is_told_and_its_stream_ends(
 
     assert (response.status_code, response.json()["state"]) == (200, "cancelled")
     body = await stream.aread()
-    assert body.startswith(b'data: 1\n\ndata: {"error":')
+    assert body.startswith(b'id: 1\ndata: 1\n\ndata: {"error":')
     assert b'"code":"cancelled"' in body
     assert b"[DONE]" not in body
     heard = await told.get_message(timeout=LIMIT_S)
