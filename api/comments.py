@@ -1,7 +1,7 @@
 """What a stream says while it waits: comments, which clients of event streams skip. Pure.
 
 `: queued position=2 eta_s=4`, without `eta_s` while nobody knows; then `: started`, unless its words come at once; and
-`: still here` where it is silent for long.
+`: still here` where it is silent for long. No blank line follows them: see `api/numbered.py`.
 """
 
 import math

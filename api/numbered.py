@@ -1,7 +1,7 @@
 """Numbers for the events of a stream, by which somebody who lost it can say how far they had come. Pure.
 
-Each event gets its number as its first line, `id: 7`, counted from 1. Comments get none. A blank line that ends no event
-is left out: once OpenAI's client has seen a number, it takes every blank line for an event.
+Each event gets its number as its first line, `id: 7`, counted from 1. Comments get none. A blank line that ends no
+event is left out: once OpenAI's client has seen a number, it takes every blank line for an event.
 """
 
 import re

@@ -63,12 +63,16 @@ def test_whoever_has_some_events_gets_what_follows_them(
     data = b"".join([*blocks, half])
     due = expected([*blocks, half] if half else blocks)
     last = b"id: %d\n" % after
-    having = next((place + 1 for place, block in enumerate(due) if block.startswith(last)), 0 if not after else len(due))
+    having = next(
+        (place + 1 for place, block in enumerate(due) if block.startswith(last)), 0 if not after else len(due)
+    )
     assert fed(Numbered(after), data, cuts) == b"".join(due[having:])
 
 
 @given(BLOCKS, HALVES, st.sets(st.integers(1, 120)), st.integers(0, 7))
-def test_between_events_is_where_another_may_begin(blocks: list[bytes], half: bytes, cuts: set[int], after: int) -> None:
+def test_between_events_is_where_another_may_begin(
+    blocks: list[bytes], half: bytes, cuts: set[int], after: int
+) -> None:
     stream = Numbered(after)
     fed(stream, b"".join([*blocks, half]), cuts)
     count = sum(not block.startswith(b":") for block in blocks) + (half not in (b"", b": hal"))

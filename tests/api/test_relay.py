@@ -162,7 +162,7 @@ async def test_a_failure_before_the_first_byte_is_a_status(served: Served, worke
     await worker.say(claim, Failed(claim.job.id, 1, 0, "engine_failed", "out of memory"))
     response = await asking
 
-    assert response.status_code == 500
+    assert (response.status_code, response.headers["x-familyai-job-id"]) == (500, claim.job.id)
     assert response.json()["error"] == {
         "message": "out of memory",
         "type": "server_error",
@@ -324,6 +324,7 @@ class TestImpatience:
 
         assert (response.status_code, response.json()["error"]["code"]) == (503, "no_worker")
         assert int(response.headers["retry-after"]) > 0
+        assert response.headers["x-familyai-job-id"].startswith("job-")
 
         async def nobody_waits() -> bool:
             return await redis.zcard(keys.waiting("chat.00")) == 0
@@ -335,6 +336,7 @@ class TestImpatience:
 
         assert (response.status_code, response.json()["error"]["code"]) == (503, "queue_timeout")
         delivery = await worker.next()
+        assert response.headers["x-familyai-job-id"] == delivery.job_id
         await until(lambda: _is(worker, delivery.job_id, State.CANCELLED), "the job is cancelled")
         assert await worker.jobs.claim(delivery, "chat", worker.id) is None
 

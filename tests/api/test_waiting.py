@@ -326,6 +326,7 @@ async def test_a_deadline_that_cannot_be_kept_is_refused_at_once(
         "code": "deadline",
     }
     assert response.headers["retry-after"] == "140"
+    assert "x-familyai-job-id" not in response.headers, "it became none"
     assert await worker.jobs.waiting("chat") == 9
     assert await redis.hlen(keys.in_flight("ada")) == 9, "what it had reserved is given back"
     await ended(asking)
