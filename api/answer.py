@@ -9,6 +9,7 @@ import math
 from starlette.types import Message
 
 from api.failures import Dialect, event, refused
+from api.numbered import Numbered
 from familyai.errors import FamilyAIError, RequestError
 from familyai.frame import Body, End, Frame, Start
 from familyai.job import Job
@@ -21,7 +22,6 @@ _HOP_BY_HOP = frozenset(
     | {b"transfer-encoding", b"upgrade"}
 )
 _EVENT_STREAM = b"text/event-stream"
-_ENDS_OF_EVENTS = (b"\n\n", b"\r\n\r\n")
 _OPENED = [
     (b"content-type", _EVENT_STREAM + b"; charset=utf-8"),
     (b"cache-control", b"no-cache"),
@@ -36,7 +36,8 @@ class AnswerBroken(FamilyAIError):
 class Answer:
     """One job's answer, as far as the client has it. `is_stream`: events were asked for, so it may be opened early.
 
-    `route`: why it is in its queue, and `place`: where the job stood in its line, for the headers.
+    `route`: why it is in its queue, and `place`: where the job stood in its line, for the headers. `after`: the number
+    of the last event of the stream that the client has already.
     """
 
     def __init__(
@@ -58,8 +59,7 @@ class Answer:
         self._dialect = dialect
         self._is_event_stream = False
         self._refusal: _Refusal | None = None
-        self._events = 0
-        self._tail = b"\n\n"
+        self._events = Numbered(after)
 
     def open(self) -> Message:
         """The beginning of an event stream that says nothing yet. Before any frames."""
@@ -69,34 +69,36 @@ class Answer:
     @property
     def is_between_events(self) -> bool:
         """Of a stream that has begun: where a comment does no harm."""
-        return self._is_event_stream and self._tail.endswith(_ENDS_OF_EVENTS)
+        return self._is_event_stream and self._events.at_boundary
 
     def comment(self, words: bytes) -> Message:
         """Between events, in a stream that was opened."""
         return _body(words, more=True)
 
     def messages(self, frames: list[Frame]) -> list[Message]:
-        """The engine's bytes as they are; all that are here in one piece."""
+        """The engine's bytes as they are, but for the numbers of a stream's events; all that are here in one piece."""
         messages = self._start(frames[0]) if isinstance(frames[0], Start) else []
         body = b"".join(frame.data for frame in frames if isinstance(frame, Body))
         self.ended = isinstance(frames[-1], End)
         if self._refusal is not None:
             return self._refused(self._refusal, body)
+        if self._is_event_stream:
+            body = self._events.feed(body)
         if body or self.ended:
-            self._remember(body)
             messages.append(_body(body, more=not self.ended))
         return messages
 
     def failure(self, error: RequestError) -> list[Message]:
-        """The end of an answer that broke. Raises the error itself when nothing was sent, AnswerBroken when the
+        """The end of an answer that broke. Raises the error, of this job, when nothing was sent, AnswerBroken when the
         body has no place for it."""
         if self.status is None:
-            raise error
+            raise error.of(self._job_id) from error
         if not self._is_event_stream:
             raise AnswerBroken(error.message) from error
         self.ended = True
-        gap = b"" if self._tail.endswith(_ENDS_OF_EVENTS) else b"\n\n"
-        return [_body(gap + event(error, self._dialect, self._events), more=False)]
+        end = self._events.close()
+        told = event(error, self._dialect, self._events.count)  # without a number: whoever comes back skips no other
+        return [_body(end + told, more=False)]
 
     def _start(self, start: Start) -> list[Message]:
         headers = [(name.lower(), value) for name, value in start.headers if name.lower() not in _HOP_BY_HOP]
@@ -127,12 +129,6 @@ class Answer:
     def _refused(self, refusal: "_Refusal", body: bytes) -> list[Message]:
         refusal.add(body)
         return self.failure(refused(refusal.status, bytes(refusal.body))) if self.ended else []
-
-    def _remember(self, body: bytes) -> None:
-        if self._is_event_stream:
-            half_an_end = b"\n" if self._tail.endswith(b"\n") and not self._tail.endswith(b"\n\n") else b""
-            self._events += (half_an_end + body).count(b"\n\n")
-            self._tail = (self._tail + body[-4:])[-4:]
 
 
 class _Refusal:

@@ -44,7 +44,11 @@ _SOUND: dict[str, Any] = {
 
 
 def _answers(content: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
-    success = {"description": "The engine's answer, unchanged.", "headers": HEADERS, "content": content}
+    success = {
+        "description": "The engine's answer, unchanged but for the `id` of events.",
+        "headers": HEADERS,
+        "content": content,
+    }
     return {200: success, **refusals(400, 401, 403, 404, 410, 413, 429, 500, 503, 507)}
 
 

@@ -1,7 +1,7 @@
 """What a stream says while it waits: comments, which clients of event streams skip. Pure.
 
 `: queued position=2 eta_s=4`, without `eta_s` while nobody knows; then `: started`, unless its words come at once; and
-`: still here` where it is silent for long.
+`: still here` where it is silent for long. No blank line follows them: see `api/numbered.py`.
 """
 
 import math
@@ -14,8 +14,8 @@ AT_MOST_EVERY_S = 1.0
 AT_LEAST_EVERY_S = 5.0
 """Proxies take a stream that is silent for long for a dead one."""
 NOTICEABLE_S, NOTICEABLE_SHARE = 1.0, 0.2
-STARTED = b": started\n\n"
-STILL_HERE = b": still here\n\n"
+STARTED = b": started\n"
+STILL_HERE = b": still here\n"
 
 
 class Comments:
@@ -43,4 +43,4 @@ class Comments:
 
 def _queued(place: Place) -> bytes:
     eta = "" if place.eta_s is None else f" eta_s={math.ceil(place.eta_s)}"
-    return f": queued position={place.position}{eta}\n\n".encode()
+    return f": queued position={place.position}{eta}\n".encode()

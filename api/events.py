@@ -21,7 +21,7 @@ HEARTBEAT_S = 15.0
 RETRY_S = 0.5
 AT_ONCE = 100
 BEGINNING = "0-0"
-HEARTBEAT = b": still there\n\n"
+HEARTBEAT = b": still there\n"
 _EVENT_ID = re.compile(r"(\d{1,20})-(\d{1,20})")
 _LARGEST = 2**64 - 1
 """In each half of an id; beyond it the broker would refuse every question, and the stream never end."""

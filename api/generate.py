@@ -32,7 +32,10 @@ from routing.messages import check_conversation, check_message_request
 router = APIRouter(prefix="/v1")
 
 HEADERS = {
-    "X-FamilyAI-Job-Id": {"description": "The job this request became.", "schema": {"type": "string"}},
+    "X-FamilyAI-Job-Id": {
+        "description": "The job this request became. Also with errors, once it was one.",
+        "schema": {"type": "string"},
+    },
     "X-FamilyAI-Model": {"description": "The model that answered.", "schema": {"type": "string"}},
     "X-FamilyAI-Queue": {"description": "The queue that serves it.", "schema": {"type": "string"}},
     "X-FamilyAI-Route": {
@@ -59,7 +62,11 @@ _JSON_OR_EVENTS = _JSON | EVENTS
 
 
 def _answers(content: dict[str, Any], **refused: Any) -> dict[int | str, dict[str, Any]]:
-    success = {"description": "The engine's answer, unchanged.", "headers": HEADERS, "content": content}
+    success = {
+        "description": "The engine's answer, unchanged but for the `id` of events.",
+        "headers": HEADERS,
+        "content": content,
+    }
     return {200: success, **refusals(**refused)}
 
 
@@ -105,7 +112,8 @@ Embedded = Annotated[Relay, Depends(Answering(Task.EMBED))]
 async def create_chat_completion(answer: Generated) -> Relay:
     """The model's next message in a conversation, whole or as a stream of events that ends with `data: [DONE]`.
 
-    A stream that breaks ends with a `data: {"error": ...}` event and without `[DONE]`.
+    Each event has its number, counted from 1, as its `id`. A stream that breaks ends with a `data: {"error": ...}`
+    event, which has none, and without `[DONE]`.
     """
     return answer
 

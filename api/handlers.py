@@ -69,6 +69,8 @@ def refusal(
     headers = headers or {}
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(math.ceil(error.retry_after_s))
+    if error.job_id is not None:
+        headers["X-FamilyAI-Job-Id"] = error.job_id
     if error.code in _NOT_AGAIN:
         headers["x-should-retry"] = "false"
     if error.status == 401:

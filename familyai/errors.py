@@ -21,7 +21,8 @@ Third-party exceptions stop where they are met: redis-py's at the edges of `api`
 `workers.serve`.
 """
 
-from typing import Any
+from copy import copy
+from typing import Any, Self
 
 
 class FamilyAIError(Exception):
@@ -39,12 +40,14 @@ class DecodeError(FamilyAIError):
 class RequestError(FamilyAIError):
     """A refusal or failure that a client sees.
 
-    `type` and `code` are OpenAI's words; `param` names the parameter at fault; `retry_after_s` becomes `Retry-After`.
+    `type` and `code` are OpenAI's words; `param` names the parameter at fault; `retry_after_s` becomes `Retry-After`,
+    and `job_id`, where the request had become a job, `X-FamilyAI-Job-Id`.
     """
 
     status = 500
     type = "server_error"
     code: str | None = None
+    job_id: str | None = None
 
     def __init__(
         self, message: str, *, code: str | None = None, param: str | None = None, retry_after_s: float | None = None
@@ -54,6 +57,12 @@ class RequestError(FamilyAIError):
         self.code = code or self.code
         self.param = param
         self.retry_after_s = retry_after_s
+
+    def of(self, job_id: str) -> Self:
+        """The same of this job; itself it may be what several are told."""
+        told = copy(self)
+        told.job_id = job_id
+        return told
 
     def envelope(self) -> dict[str, Any]:
         """OpenAI's error body: `{"error": {message, type, param, code}}`."""

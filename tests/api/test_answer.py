@@ -70,6 +70,14 @@ def test_before_the_start_a_failure_is_raised() -> None:
         Answer(JOB, "chat", Dialect.OPENAI, route="named").failure(LOST)
 
 
+def test_what_is_raised_names_its_job_and_no_other() -> None:
+    for job_id in ("job-1", "job-2"):
+        with pytest.raises(Unavailable) as raised:
+            Answer(a_job(id=job_id), "chat", Dialect.OPENAI, route="named").failure(LOST)
+        assert (raised.value.job_id, raised.value.code) == (job_id, "worker_lost")
+    assert LOST.job_id is None
+
+
 def test_a_body_that_is_no_event_stream_is_cut() -> None:
     begun, _ = answer((b"content-type", b"application/json"))
 
@@ -80,23 +88,24 @@ def test_a_body_that_is_no_event_stream_is_cut() -> None:
 @pytest.mark.parametrize(
     ("sent", "gap"),
     [
-        ([], False),
-        ([b"data: 1\n\n"], False),
-        ([b"data: 1\r\n\r\n"], False),
-        ([b"data: 1\n", b"\n"], False),
-        ([b"data: 1\n"], True),
-        ([b"data: {"], True),
-        ([b"data: 1\n\n", b"d"], True),
+        ([], b""),
+        ([b"data: 1\n\n"], b""),
+        ([b"data: 1\r\n\r\n"], b""),
+        ([b"data: 1\n", b"\n"], b""),
+        ([b"data: 1\n"], b"id: 0\n\n"),
+        ([b"data: {"], b"\nid: 0\n\n"),
+        ([b"data: 1\n\n", b"d"], b"\nid: 1\n\n"),
+        ([b": keep-al"], b"\n"),
     ],
 )
-def test_an_error_event_is_never_glued_to_half_an_event(sent: list[bytes], gap: bool) -> None:
+def test_an_error_event_is_never_glued_to_half_an_event(sent: list[bytes], gap: bytes) -> None:
     begun, _ = answer(SSE)
     for data in sent:
         begun.messages([body(data)])
 
     (message,) = begun.failure(LOST)
 
-    assert message["body"].startswith(b"\n\ndata: {" if gap else b"data: {")
+    assert message["body"].startswith(gap + b"data: {")
     assert b"[DONE]" not in message["body"]
     assert message["more_body"] is False
     assert begun.ended
@@ -118,6 +127,7 @@ def test_an_event_stream_has_no_length_for_an_error_may_yet_follow() -> None:
         ([b"data: 1\n\n", b"\n"], 1),
         ([b"data: 1\n", b"", b"\n"], 1),
         ([b"\n", b"data: 1\n\n"], 1),
+        ([b"data: 1\n\ndata: {"], 1),
     ],
 )
 def test_responses_errors_are_numbered_after_the_events_before_them(sent: list[bytes], events: int) -> None:
@@ -139,7 +149,7 @@ def test_event_streams_are_known_by_their_type(value: Any) -> None:
 
 # --- a stream that is opened while its job waits ---
 
-WAITED = b": queued position=3 eta_s=8\n\n"
+WAITED = b": queued position=3 eta_s=8\n"
 JSON = (b"content-type", b"application/json")
 TOO_LONG = {"message": "too long", "type": "BadRequestError", "param": "messages", "code": 400}
 
@@ -203,19 +213,19 @@ def test_an_answer_that_waited_says_where_it_stood() -> None:
     assert headers[b"x-familyai-queue-wait-ms"] == b"13"
 
 
-def test_the_engines_events_follow_as_they_are() -> None:
+def test_the_engines_events_follow_with_their_numbers() -> None:
     waiting = opened()
 
     assert waiting.messages([start(SSE)]) == []
-    assert sent(waiting, body(b"data: 1\n")) == b"data: 1\n"
-    assert sent(waiting, body(b"\ndata: [DONE]\n\n"), End("job-1", 1, 3)) == b"\ndata: [DONE]\n\n"
+    assert sent(waiting, body(b"data: 1\n")) == b"id: 1\ndata: 1\n"
+    assert sent(waiting, body(b"\ndata: [DONE]\n\n"), End("job-1", 1, 3)) == b"\nid: 2\ndata: [DONE]\n\n"
     assert waiting.ended
 
 
 def test_start_words_and_end_at_once() -> None:
     waiting = opened()
 
-    assert sent(waiting, start(SSE), body(b"data: 1\n\n"), End("job-1", 1, 2)) == b"data: 1\n\n"
+    assert sent(waiting, start(SSE), body(b"data: 1\n\n"), End("job-1", 1, 2)) == b"id: 1\ndata: 1\n\n"
     assert waiting.ended
 
 
@@ -309,7 +319,7 @@ def test_a_failure_after_half_an_event_of_an_opened_stream() -> None:
 
     (message,) = waiting.failure(LOST)
 
-    assert message["body"].startswith(b'\n\ndata: {"error"')
+    assert message["body"].startswith(b'\nid: 0\n\ndata: {"error"')
 
 
 def test_comments_are_no_events() -> None:
@@ -317,3 +327,34 @@ def test_comments_are_no_events() -> None:
     waiting.messages([start(SSE), body(b"event: a\ndata: 1\n\n")])
 
     assert b'"sequence_number":1' in waiting.failure(LOST)[0]["body"]
+
+
+# --- a stream whose client has a part of it ---
+
+
+def test_whoever_has_some_events_is_sent_the_others() -> None:
+    coming_back = Answer(JOB, "chat-light", Dialect.RESPONSES, route="named", is_stream=True, after=2)
+    coming_back.messages([start(SSE)])
+
+    assert sent(coming_back, body(b"data: 1\n\n")) == b""
+    assert sent(coming_back, body(b"data: 2\n\ndata: 3\n\n", 2)) == b"id: 3\ndata: 3\n\n"
+    (message,) = coming_back.failure(LOST)
+    assert message["body"].startswith(b"event: error\n"), "with no number that another event has"
+    assert b'"sequence_number":3' in message["body"]
+
+
+def test_whoever_has_them_all_is_sent_the_end() -> None:
+    coming_back = Answer(JOB, "chat-light", Dialect.OPENAI, route="named", is_stream=True, after=9)
+
+    assert coming_back.messages([start(SSE), body(b"data: 1\n\n"), End("job-1", 1, 2)])[1:] == [
+        {"type": "http.response.body", "body": b"", "more_body": False}
+    ]
+
+
+@pytest.mark.parametrize("after", [0, 1])
+@pytest.mark.parametrize("kind", [b"application/json", b"audio/mpeg", b"text/plain"])
+def test_what_is_no_event_stream_has_no_numbers_and_comes_whole(kind: bytes, after: int) -> None:
+    whole = Answer(JOB, "chat", Dialect.OPENAI, route="named", after=after)
+    whole.messages([start((b"content-type", kind))])
+
+    assert sent(whole, body(b"data: 1\n\ndata: 2\n\n"), End("job-1", 1, 2)) == b"data: 1\n\ndata: 2\n\n"

@@ -60,7 +60,7 @@ async def test_open_answers_end_with_an_error(served: Served, own_broker: Broker
     own_broker.kill()
 
     assert ((await queued).status_code, (await queued).json()["error"]["code"]) == (503, "broker_down")
-    assert (await streaming).content.startswith(b'data: 1\n\ndata: {"error":')
+    assert (await streaming).content.startswith(b'id: 1\ndata: 1\n\ndata: {"error":')
     assert b"broker_down" in (await streaming).content
     assert served.front.replies.all() == []
 

@@ -12,11 +12,11 @@ def said(comments: Comments, position: int, eta_s: float | None, now_s: float) -
 
 
 def test_the_first_is_said_at_once() -> None:
-    assert said(Comments(), 2, 3.2, 0.0) == ": queued position=2 eta_s=4\n\n"
+    assert said(Comments(), 2, 3.2, 0.0) == ": queued position=2 eta_s=4\n"
 
 
 def test_what_nobody_knows_is_left_out() -> None:
-    assert said(Comments(), 2, None, 0.0) == ": queued position=2\n\n"
+    assert said(Comments(), 2, None, 0.0) == ": queued position=2\n"
 
 
 @pytest.mark.parametrize(
@@ -53,11 +53,11 @@ def test_a_short_wait_is_counted_in_seconds() -> None:
     comments = Comments()
     said(comments, 1, 2.0, 0.0)
     assert said(comments, 1, 1.5, 1.0) is None
-    assert said(comments, 1, 1.0, 1.0) == ": queued position=1 eta_s=1\n\n"
+    assert said(comments, 1, 1.0, 1.0) == ": queued position=1 eta_s=1\n"
 
 
 def test_knowing_at_last_is_news() -> None:
     comments = Comments()
     said(comments, 1, None, 0.0)
     assert said(comments, 1, None, 1.0) is None
-    assert said(comments, 1, 7.0, 1.0) == ": queued position=1 eta_s=7\n\n"
+    assert said(comments, 1, 7.0, 1.0) == ": queued position=1 eta_s=7\n"

@@ -219,7 +219,7 @@ async def test_a_queued_job_never_starts_and_its_request_ends(
     assert [(answer.status_code, answer.json()["state"]) for answer in answers] == [(200, "cancelled")] * 2
     assert answers[0].json() | {"queue_wait_s": 0} == answers[1].json() | {"queue_wait_s": 0}
     response = await asking
-    assert response.status_code == 410
+    assert (response.status_code, response.headers["x-familyai-job-id"]) == (410, job_id)
     assert response.json()["error"] == {
         "message": "This request was taken back.",
         "type": "invalid_request_error",
@@ -266,7 +266,7 @@ async def test_a_running_jobs_worker_is_told_and_its_stream_ends(
 
     assert (response.status_code, response.json()["state"]) == (200, "cancelled")
     body = await stream.aread()
-    assert body.startswith(b'data: 1\n\ndata: {"error":')
+    assert body.startswith(b'id: 1\ndata: 1\n\ndata: {"error":')
     assert b'"code":"cancelled"' in body
     assert b"[DONE]" not in body
     heard = await told.get_message(timeout=LIMIT_S)

@@ -89,9 +89,9 @@ async def test_a_stream_is_relayed_while_it_is_written(served: Served, worker: S
         await worker.start(claim)
         response = await opening
         chunks = response.aiter_raw()
-        for part in (b"data: 1\n\n", b"data: caf\xc3", b"\xa9\n\n"):
+        for number, part in ((b"id: 1\n", b"data: 1\n\n"), (b"id: 2\n", b"data: caf\xc3"), (b"", b"\xa9\n\n")):
             await worker.write(claim, part)
-            assert await anext(chunks) == part  # before the next one is written
+            assert await anext(chunks) == number + part  # before the next one is written
         await worker.end(claim)
         assert [chunk async for chunk in chunks] == []
     await response.aclose()
@@ -119,7 +119,7 @@ async def test_a_silent_stream_says_that_it_lives_but_never_within_an_event(
     await worker.end(claim)
     received += b"".join([chunk async for chunk in chunks])
 
-    assert received.replace(STILL_HERE, b"") == b"data: 1\n\ndata: 2\n\n"
+    assert received.replace(STILL_HERE, b"") == b"id: 1\ndata: 1\n\nid: 2\ndata: 2\n\n"
 
 
 async def test_many_at_once_get_their_own_answers(served: Served, worker: ScriptedWorker) -> None:
@@ -162,7 +162,7 @@ async def test_a_failure_before_the_first_byte_is_a_status(served: Served, worke
     await worker.say(claim, Failed(claim.job.id, 1, 0, "engine_failed", "out of memory"))
     response = await asking
 
-    assert response.status_code == 500
+    assert (response.status_code, response.headers["x-familyai-job-id"]) == (500, claim.job.id)
     assert response.json()["error"] == {
         "message": "out of memory",
         "type": "server_error",
@@ -187,9 +187,9 @@ async def test_a_failure_before_the_first_byte_is_a_status(served: Served, worke
         ("/v1/messages", b'event: error\ndata: {"type":"error","error":{"type":"api_error","message":"boom"}}\n\n'),
     ],
 )
-@pytest.mark.parametrize("half", [b"", b'data: {"half'])
+@pytest.mark.parametrize(("half", "closed"), [(b"", b""), (b'data: {"half', b'id: 2\ndata: {"half\nid: 1\n\n')])
 async def test_a_failure_in_a_stream_is_its_last_event(
-    served: Served, worker: ScriptedWorker, path: str, last: bytes, half: bytes
+    served: Served, worker: ScriptedWorker, path: str, last: bytes, half: bytes, closed: bytes
 ) -> None:
     asking = asyncio.create_task(served.chat(path, stream=True))
     claim = await worker.take()
@@ -199,7 +199,7 @@ async def test_a_failure_in_a_stream_is_its_last_event(
     response = await asking
 
     assert response.status_code == 200
-    assert response.content == b"data: 1\n\n" + (half + b"\n\n" if half else b"") + last
+    assert response.content == b"id: 1\ndata: 1\n\n" + closed + last
 
 
 @pytest.mark.parametrize("headers", [JSON, (*JSON, (b"content-length", b"100"))])
@@ -224,7 +224,7 @@ async def test_a_gap_in_the_frames_is_no_answer(served: Served, worker: Scripted
     await worker.say(claim, Body(claim.job.id, 1, 3, b"data: 3\n\n"), End(claim.job.id, 1, 4))
     response = await asking
 
-    assert response.content.startswith(b'data: 1\n\ndata: {"error":')
+    assert response.content.startswith(b'id: 1\ndata: 1\n\ndata: {"error":')
     assert b"reply_lost" in response.content
     assert b"data: 3" not in response.content
     await until(lambda: _is(worker, claim.job.id, State.CANCELLED), "the job is cancelled")
@@ -324,6 +324,7 @@ class TestImpatience:
 
         assert (response.status_code, response.json()["error"]["code"]) == (503, "no_worker")
         assert int(response.headers["retry-after"]) > 0
+        assert response.headers["x-familyai-job-id"].startswith("job-")
 
         async def nobody_waits() -> bool:
             return await redis.zcard(keys.waiting("chat.00")) == 0
@@ -335,6 +336,7 @@ class TestImpatience:
 
         assert (response.status_code, response.json()["error"]["code"]) == (503, "queue_timeout")
         delivery = await worker.next()
+        assert response.headers["x-familyai-job-id"] == delivery.job_id
         await until(lambda: _is(worker, delivery.job_id, State.CANCELLED), "the job is cancelled")
         assert await worker.jobs.claim(delivery, "chat", worker.id) is None
 
@@ -348,7 +350,7 @@ class TestImpatience:
         await worker.registry.leave("chat", worker.id)
         response = await asking
 
-        assert response.content.startswith(b'data: 1\n\ndata: {"error":')
+        assert response.content.startswith(b'id: 1\ndata: 1\n\ndata: {"error":')
         assert b"worker_lost" in response.content
 
     async def test_an_answer_whose_end_never_comes(self, served: Served, worker: ScriptedWorker) -> None:

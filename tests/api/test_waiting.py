@@ -101,17 +101,17 @@ class TestComments:
             assert response.headers["x-familyai-queue-position"] == "2"
             assert response.headers["x-familyai-queue-eta-s"] == "0"  # four run at once
             assert "x-familyai-queue-wait-ms" not in response.headers
-            assert (await heard.until("\n\n")) == ": queued position=2 eta_s=0\n\n"
+            assert (await heard.until("\n")) == ": queued position=2 eta_s=0\n"
 
             claim = await worker.jobs.claim(first, "chat", worker.id)
-            await heard.until(": queued position=1 eta_s=0\n\n")
+            await heard.until(": queued position=1 eta_s=0\n")
             mine = await worker.take()
             assert mine.job.id == response.headers["x-familyai-job-id"]
-            await heard.until(": started\n\n")
+            await heard.until(": started\n")
             await worker.start(mine)
             await worker.write(mine, b"data: 1\n\n", b"data: [DONE]\n\n")
             await worker.end(mine)
-            assert await heard.rest() == "data: 1\n\ndata: [DONE]\n\n"
+            assert await heard.rest() == "id: 1\ndata: 1\n\nid: 2\ndata: [DONE]\n\n"
         await worker.answer(claim, b"{}")  # type: ignore[arg-type]
         assert (await ahead).status_code == 200
 
@@ -167,7 +167,7 @@ class TestComments:
         async with stream(served, path) as response:
             await worker.answer(await worker.take(), orjson.dumps(REFUSED), status=400)
             body = await response.aread()
-        assert re.sub(rb": (queued position=1|started)\n\n", b"", body) == last
+        assert re.sub(rb": (queued position=1|started)\n", b"", body) == last
         assert response.status_code == 200
 
     async def test_a_worker_that_fails_it_is_an_event(self, served: Served, worker: ScriptedWorker) -> None:
@@ -210,10 +210,10 @@ class TestComments:
         monkeypatch.setattr(api.comments, "AT_LEAST_EVERY_S", 0.05)
         async with stream(served) as response:
             heard = Heard(response)
-            await heard.until(": queued position=1\n\n")
+            await heard.until(": queued position=1\n")
             is_down.set()
             for _ in range(3):
-                assert await heard.until("\n\n") == ": queued position=1\n\n", "it is kept alive"
+                assert await heard.until("\n") == ": queued position=1\n", "it is kept alive"
             is_down.clear()
             await worker.answer(await worker.take(), b"data: 1\n\n", headers=((b"content-type", b"text/event-stream"),))
             assert (await heard.rest()).endswith("data: 1\n\n")
@@ -228,7 +228,7 @@ class TestComments:
                 body = (await response.aread()).decode()
             comments, _, last = body.rpartition("data: ")
             assert orjson.loads(last)["error"]["code"] == "queue_timeout"
-            assert set(comments.split("\n\n")) == {": queued position=1", ""}
+            assert set(comments.split("\n")) == {": queued position=1", ""}
 
     async def test_another_body_stays_closed_and_says_where_it_stood(
         self, served: Served, worker: ScriptedWorker, redis: Redis, looked_for: list[str]
@@ -326,6 +326,7 @@ async def test_a_deadline_that_cannot_be_kept_is_refused_at_once(
         "code": "deadline",
     }
     assert response.headers["retry-after"] == "140"
+    assert "x-familyai-job-id" not in response.headers, "it became none"
     assert await worker.jobs.waiting("chat") == 9
     assert await redis.hlen(keys.in_flight("ada")) == 9, "what it had reserved is given back"
     await ended(asking)

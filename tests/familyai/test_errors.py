@@ -50,6 +50,14 @@ def test_one_error_s_code_is_not_the_next_one_s() -> None:
     assert Unavailable("down").retry_after_s is None
 
 
+def test_what_several_are_told_names_each_ones_job() -> None:
+    told = Unavailable("down", code="broker_down", param="model", retry_after_s=1)
+    mine = told.of("job-1")
+    assert (mine.job_id, told.job_id) == ("job-1", None)
+    assert (mine.message, mine.code, mine.param, mine.retry_after_s) == ("down", "broker_down", "model", 1)
+    assert str(mine) == "down"
+
+
 def test_the_message_is_what_a_log_shows() -> None:
     assert str(EngineFailed("out of memory")) == "out of memory"
 

@@ -104,9 +104,7 @@ async def test_a_detached_job_survives_its_front_and_its_worker_together(
 
 
 async def test_a_whole_answer_comes_whole_with_its_own_type(clients: list[httpx.AsyncClient], redis: Redis) -> None:
-    asking = asyncio.create_task(
-        clients[0].post("/v1/chat/completions", json=chat(stream=False), headers=DETACHED)
-    )
+    asking = asyncio.create_task(clients[0].post("/v1/chat/completions", json=chat(stream=False), headers=DETACHED))
     running: list[str] = []
 
     async def it_runs() -> bool:

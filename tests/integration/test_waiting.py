@@ -63,7 +63,7 @@ class Stream:
         raise AssertionError(f"the answer ended without {words}")
 
     async def rest(self) -> list[str]:
-        return [line.removeprefix("data: ") async for line in self._lines if line]
+        return [line.removeprefix("data: ") async for line in self._lines if line.startswith("data: ")]
 
 
 @dataclass

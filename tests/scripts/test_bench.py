@@ -48,7 +48,7 @@ def test_an_event_has_come_when_its_last_byte_has() -> None:
 
 def test_comments_and_ids_between_events_are_nothing_to_complain_about() -> None:
     pieces = stream(QUESTION)
-    pieces.insert(3, b": queued position=1\n\n")
+    pieces.insert(3, b": queued position=1\n")
     pieces[5] = b"id: 5\n" + pieces[5]
     assert len(word_times(QUESTION, timed(pieces))) == 9
 

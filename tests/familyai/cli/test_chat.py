@@ -81,6 +81,24 @@ def test_one_question_streams_its_answer(front: Front, capsys: pytest.CaptureFix
     ]
 
 
+def test_numbers_and_comments_between_the_events_are_not_shown(
+    front: Front, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pieces = [
+        b"id: 1\n",
+        OK[0],
+        b": still here\n",
+        b": still here\n",
+        b"id: 2\n",
+        OK[1],
+        b"id: 3\n",
+        b"data: [DONE]\n\n",
+    ]
+    front.scripts = [(200, [b": queued position=1\n", b": started\n", *pieces])]
+    assert chat.chat("The capital?", "auto", None, 64) == 0
+    assert capsys.readouterr().out == "Paris[2J\n"
+
+
 def test_a_cut_answer_says_so_beside_it(front: Front, capsys: pytest.CaptureFixture[str]) -> None:
     cut = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"length"}]}\n\n'
     front.scripts = [(200, [*OK, cut, b"data: [DONE]\n\n"])]

@@ -4,8 +4,8 @@ from familyai.cli.follow import Event, File, Job, Progress, changed, parsed
 
 
 def test_events_are_read_with_ids_over_comments_and_lines() -> None:
-    lines = [": hello", "", "id: 1-0", "event: x", "data: a", "data:b", "", "data: c", "", "data: never finished"]
-    assert list(parsed(lines)) == [Event("1-0", "a\nb"), Event("1-0", "c")]
+    stream = ": hello\n\nid: 1-0\nevent: x\ndata: a\ndata:b\n\n: still there\ndata: c\n\ndata: never finished"
+    assert list(parsed(stream.split("\n"))) == [Event("1-0", "a\nb"), Event("1-0", "c")]
 
 
 JOB = Job(
