@@ -12,7 +12,7 @@ import openai
 import pytest
 from redis.asyncio import Redis
 
-import api.relay
+import api.tell
 from familyai import keys
 from familyai.allowance import Role
 from familyai.frame import NO_SEQ, Failed, decode_frames
@@ -278,7 +278,7 @@ async def test_a_running_jobs_worker_is_told_and_its_stream_ends(
 async def test_a_stream_that_still_waits_ends_with_an_event(
     served: Served, worker: ScriptedWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api.relay, "OPEN_AFTER_S", api.relay.SEEN_AFTER_S)
+    monkeypatch.setattr(api.tell, "OPEN_AFTER_S", api.tell.SEEN_AFTER_S)
     body = {"model": "auto", "stream": True}
     async with served.client.stream("POST", "/v1/chat/completions", json=body) as stream:
         await served.client.delete(f"/v1/jobs/{stream.headers['x-familyai-job-id']}")

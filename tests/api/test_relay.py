@@ -8,12 +8,13 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
-import api.relay
 import api.replies
+import api.tell
 from api.comments import STILL_HERE
 from familyai import keys
 from familyai.catalogue import Profile
 from familyai.frame import Body, End, Failed, Start
+from familyai.job_log import JobLog, entry
 from familyai.jobs import State
 from tests.api.support import JSON, LIMIT_S, MESSAGE, PROFILE, ScriptedWorker, Served, until
 
@@ -105,7 +106,7 @@ async def _open(served: Served, path: str = CHAT) -> httpx.Response:
 async def test_a_silent_stream_says_that_it_lives_but_never_within_an_event(
     served: Served, worker: ScriptedWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api.relay, "AT_LEAST_EVERY_S", 0.02)
+    monkeypatch.setattr(api.tell, "AT_LEAST_EVERY_S", 0.02)
     opening = asyncio.create_task(_open(served))
     claim = await worker.take()
     await worker.start(claim)
@@ -216,12 +217,14 @@ async def test_a_failure_in_any_other_body_cuts_the_connection(
         await asking
 
 
-async def test_a_gap_in_the_frames_is_no_answer(served: Served, worker: ScriptedWorker) -> None:
+async def test_a_gap_in_the_frames_and_in_their_log_is_no_answer(served: Served, worker: ScriptedWorker) -> None:
     asking = asyncio.create_task(served.chat(stream=True))
     claim = await worker.take()
     await worker.start(claim)
     await worker.write(claim, b"data: 1\n\n")
-    await worker.say(claim, Body(claim.job.id, 1, 3, b"data: 3\n\n"), End(claim.job.id, 1, 4))
+    later = Body(claim.job.id, 1, 3, b"data: 3\n\n"), End(claim.job.id, 1, 4)
+    await JobLog(worker.redis, kept_s=60).append([entry(later)])
+    await worker.say(claim, *later)
     response = await asking
 
     assert response.content.startswith(b'id: 1\ndata: 1\n\ndata: {"error":')

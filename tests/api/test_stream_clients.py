@@ -7,7 +7,7 @@ from typing import Any
 import openai
 import pytest
 
-import api.relay
+import api.tell
 from api.answer import Answer
 from familyai.frame import Failed
 from tests.api.support import LIMIT_S, SSE, ScriptedWorker, Served, until
@@ -46,7 +46,7 @@ def comments(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
         said.append(words)
         return comment(answer, words)
 
-    monkeypatch.setattr(api.relay, "AT_LEAST_EVERY_S", 0.02)
+    monkeypatch.setattr(api.tell, "AT_LEAST_EVERY_S", 0.02)
     monkeypatch.setattr(Answer, "comment", noted)
     return said
 

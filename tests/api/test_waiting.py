@@ -13,7 +13,7 @@ import pytest
 from redis.asyncio import Redis
 
 import api.comments
-import api.relay
+import api.tell
 from familyai import keys
 from familyai.catalogue import Profile
 from familyai.errors import Unavailable
@@ -31,8 +31,8 @@ REFUSED = {
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Streams are opened as soon as a view of the line can have their job, and say all that is new."""
-    monkeypatch.setattr(api.relay, "OPEN_AFTER_S", api.relay.SEEN_AFTER_S)
-    for module in (api.relay, api.comments):
+    monkeypatch.setattr(api.tell, "OPEN_AFTER_S", api.tell.SEEN_AFTER_S)
+    for module in (api.tell, api.comments):
         monkeypatch.setattr(module, "AT_MOST_EVERY_S", 0.02)
 
 
