@@ -17,6 +17,7 @@ from api.gate import Gate
 from api.housekeeping import Housekeeping
 from api.line import Lines
 from api.metrics import Metrics
+from api.orphans import Orphans
 from api.replies import ReplyHub
 from api.router import Router
 from api.signing import load_secret
@@ -26,14 +27,14 @@ from api.withdraw import Withdrawals
 from familyai import cancel
 from familyai.batches import BatchStore
 from familyai.blobs import BlobStore
-from familyai.broker import connect
+from familyai.broker import connect, connect_alone
 from familyai.catalogue import Profile
 from familyai.errors import Unavailable
 from familyai.feedback import FeedbackStore
 from familyai.files import FileStore
 from familyai.jobs import JobStore
 from familyai.members import MemberStore
-from familyai.registry import WorkerRegistry
+from familyai.registry import FrontRegistry, WorkerRegistry
 from familyai.service import ServiceStore
 from familyai.settings import Settings
 
@@ -47,6 +48,7 @@ class Front:
     id: str
     profile: Profile
     redis: Redis
+    pulse: Redis
     jobs: JobStore
     registry: WorkerRegistry
     members: MemberStore
@@ -57,6 +59,7 @@ class Front:
     replies: ReplyHub
     withdrawals: Withdrawals
     watch: Watch
+    orphans: Orphans
     gate: Gate
     lines: Lines
     router: Router
@@ -71,7 +74,8 @@ class Front:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Listens for replies and watches over them until the block ends. Does not wait for the broker."""
-        vital = [asyncio.create_task(work) for work in (self.replies.subscription.run(), self.watch.run())]
+        needed = (self.replies.subscription.run(), self.watch.run(), self.orphans.beat(), self.orphans.run())
+        vital = [asyncio.create_task(work) for work in needed]
         for task in vital:
             task.add_done_callback(self._outlive)
         beside = (self.sweeper.run(), self.housekeeping.run(), self.eraser.run())
@@ -81,6 +85,8 @@ class Front:
         finally:
             await self.withdrawals.finish()
             await cancel.end(tasks)
+            await self.orphans.leave()
+            await self.pulse.aclose()
             await self.redis.aclose()
 
     def _outlive(self, task: asyncio.Task[None]) -> None:
@@ -108,10 +114,12 @@ def build_front(settings: Settings, profile: Profile) -> Front:
     blobs = BlobStore(settings.blobs, limits.disk_reserve_gb)
     withdrawals = Withdrawals(jobs, blobs, limits.record_ttl_s)
     replies = ReplyHub(url, front_id, on_stray=withdrawals.add)
+    pulse = connect_alone(url)  # no burst of requests may hold up a beat
     return Front(
         id=front_id,
         profile=profile,
         redis=redis,
+        pulse=pulse,
         jobs=jobs,
         registry=registry,
         members=MemberStore(redis, profile),
@@ -122,6 +130,7 @@ def build_front(settings: Settings, profile: Profile) -> Front:
         replies=replies,
         withdrawals=withdrawals,
         watch=Watch(replies, withdrawals, jobs, registry, limits.no_worker_wait_s),
+        orphans=Orphans(front_id, FrontRegistry(pulse), withdrawals, jobs, service, registry, profile.models),
         gate=Gate(redis, profile),
         lines=Lines(service, registry, profile),
         router=Router(redis, registry, profile),
