@@ -4,7 +4,7 @@ import asyncio
 import json
 import signal
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,7 +42,7 @@ class Client:
     """Asks one thing after another, of the front that took the last, or of another when that one is gone."""
 
     number: int
-    key: str
+    http: httpx.AsyncClient
     fronts: list[str]
     answers: int = 0
 
@@ -65,52 +65,47 @@ class Client:
         pytest.fail("no front takes requests")
 
     async def _whole(self, url: str, text: str) -> str:
-        async with connected(url, self.key) as http:
-            request = http.build_request("POST", CHAT, json=chat(text))
-            reply = await taken(http, request)
-            content = json.loads(await reply.aread())["choices"][0]["message"]["content"]
-        return str(content)
+        async with taken(self.http, url, chat(text)) as reply:
+            return str(json.loads(await reply.aread())["choices"][0]["message"]["content"])
 
     async def _stream(self, url: str, text: str) -> str:
-        async with aclosing(words(url, self.key, chat(text))) as said:
+        async with aclosing(words(self.http, url, chat(text))) as said:
             return "".join([word async for _, word in said])
 
 
-def connected(url: str, key: str) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=60)
-
-
-async def taken(http: httpx.AsyncClient, request: httpx.Request) -> httpx.Response:
-    """The beginning of the answer. Raises NotHere where the front has not taken the request."""
+@asynccontextmanager
+async def taken(http: httpx.AsyncClient, url: str, body: dict[str, Any]) -> AsyncIterator[httpx.Response]:
+    """The beginning of an answer. Raises NotHere where the front has not taken the request."""
     try:
-        reply = await http.send(request, stream=True)
+        reply = await http.send(http.build_request("POST", url + CHAT, json=body), stream=True)
     except httpx.TransportError as error:
         raise NotHere from error
-    if reply.status_code == 503 and json.loads(await reply.aread())["error"]["code"] == "stopping":
-        raise NotHere
-    assert reply.status_code == 200, await reply.aread()
-    return reply
+    async with aclosing(reply):
+        if reply.status_code == 503 and json.loads(await reply.aread())["error"]["code"] == "stopping":
+            raise NotHere
+        assert reply.status_code == 200, await reply.aread()
+        yield reply
 
 
-async def words(url: str, key: str, body: dict[str, Any]) -> AsyncIterator[tuple[str, str]]:
+async def words(http: httpx.AsyncClient, url: str, body: dict[str, Any]) -> AsyncIterator[tuple[str, str]]:
     """The job's id and a word, until the stream has come to its good end; fails for any other."""
-    async with connected(url, key) as http:
-        reply = await taken(http, http.build_request("POST", CHAT, json=body | {"stream": True}))
-        data = [""]
+    async with taken(http, url, body | {"stream": True}) as reply:
+        data = ""
         async for line in reply.aiter_lines():
+            data = line.removeprefix("data: ") if line.startswith("data: ") else data
             if line.startswith("data: {"):
-                event = json.loads(line.removeprefix("data: "))
+                event = json.loads(data)
                 assert "error" not in event, event
                 yield reply.headers["x-familyai-job-id"], event["choices"][0]["delta"].get("content", "")
-            data = [*data[-1:], line] if line else data
-        assert data[-1] == "data: [DONE]"
+        assert data == "[DONE]"
 
 
 class Household:
     """Two fronts and two workers of one queue."""
 
-    def __init__(self, start: StartProcess) -> None:
+    def __init__(self, start: StartProcess, http: httpx.AsyncClient) -> None:
         self._start = start
+        self._http = http
         self.workers = [start(*WORKER, healthy=False) for _ in range(2)]
         self.fronts = [start("api", healthy=False) for _ in range(2)]
 
@@ -118,30 +113,32 @@ class Household:
         for process in (*self.workers, *self.fronts):
             await asyncio.to_thread(wait_until, process.healthy, "it is healthy")
         for front in self.fronts:
-            await until(lambda front=front: is_ready(front), "the front is ready")
+            await self.is_ready(front)
 
     async def renew_all(self) -> None:
         """Stops each and starts it anew, one after another."""
         for front in self.fronts:
             await stopped(front)
-            again = await asyncio.to_thread(self._start, "api", port=front.port)
-            await until(lambda again=again: is_ready(again), "the front is ready again")
+            await self.is_ready(await asyncio.to_thread(self._start, "api", port=front.port))
         for worker in self.workers:
             await stopped(worker)
             await asyncio.to_thread(self._start, *WORKER)
+
+    async def is_ready(self, front: Process, ready: bool = True) -> None:
+        """Waits until it says so, or, with `ready` False, until it no longer does."""
+
+        async def says_so() -> bool:
+            try:
+                return ready is ((await self._http.get(f"{front.url}/health/ready")).status_code == 200)
+            except httpx.TransportError:
+                return not ready
+
+        await until(says_so, f"ready: {ready}")
 
 
 async def stopped(process: Process) -> None:
     process.popen.terminate()
     assert await asyncio.to_thread(process.popen.wait, 40) in (0, -signal.SIGTERM)
-
-
-async def is_ready(front: Process) -> bool:
-    async with httpx.AsyncClient() as http:
-        try:
-            return (await http.get(f"{front.url}/health/ready")).status_code == 200
-        except httpx.TransportError:
-            return False
 
 
 async def counted(redis: Redis) -> int:
@@ -154,23 +151,28 @@ async def counted(redis: Redis) -> int:
 
 
 @pytest.fixture
-async def key(members: MemberStore) -> str:
+async def http(members: MemberStore) -> AsyncIterator[httpx.AsyncClient]:
+    """A member's; each request is a connection of its own, which only a front that takes it accepts."""
     plenty = dict.fromkeys(("requests_per_minute", "tokens_per_minute", "tokens_per_day", "running"))
-    _, made = await members.add("anna", Role.ADULT, Change(own=plenty | {"waiting": 2 * CLIENTS}))
-    return made
+    _, key = await members.add("anna", Role.ADULT, Change(own=plenty | {"waiting": 2 * CLIENTS}))
+    headers, limits = {"authorization": f"Bearer {key}"}, httpx.Limits(max_keepalive_connections=0)
+    async with httpx.AsyncClient(headers=headers, limits=limits, timeout=60) as made:
+        yield made
 
 
 @pytest.fixture
-async def household(start_process: StartProcess) -> Household:
-    made = Household(start_process)
+async def household(start_process: StartProcess, http: httpx.AsyncClient) -> Household:
+    made = Household(start_process, http)
     await made.ready()
     return made
 
 
 @pytest.mark.timeout(240)
-async def test_everybody_is_answered_once_while_all_are_renewed(household: Household, key: str, redis: Redis) -> None:
+async def test_everybody_is_answered_once_while_all_are_renewed(
+    household: Household, http: httpx.AsyncClient, redis: Redis
+) -> None:
     urls = [front.url for front in household.fronts]
-    clients = [Client(number, key, urls[:: 1 if number % 2 else -1]) for number in range(CLIENTS)]
+    clients = [Client(number, http, urls[:: 1 if number % 2 else -1]) for number in range(CLIENTS)]
     enough = asyncio.Event()
     async with asyncio.TaskGroup() as asking:
         for client in clients:
@@ -188,25 +190,23 @@ async def test_everybody_is_answered_once_while_all_are_renewed(household: House
     assert await redis.zcard(keys.FRONTS) == 2
 
 
-async def test_a_stopping_front_takes_nobody_new_and_goes_on_with_what_runs(household: Household, key: str) -> None:
+async def test_a_stopping_front_takes_nobody_new_and_goes_on_with_what_runs(
+    household: Household, http: httpx.AsyncClient
+) -> None:
     front, _ = household.fronts
-    async with aclosing(words(front.url, key, chat("word", max_tokens=10_000))) as said:
+    async with aclosing(words(http, front.url, chat("word", max_tokens=10_000))) as said:
         await anext(said)
         front.popen.terminate()
-
-        async def refuses() -> bool:
-            return not await is_ready(front)
-
-        await until(refuses, "it says that it is not ready")
+        await household.is_ready(front, ready=False)
         for _ in range(10):
             await anext(said)
 
 
 async def test_what_a_stopping_worker_cannot_finish_is_finished_by_another(
-    impatient: None, household: Household, key: str, redis: Redis
+    impatient: None, household: Household, http: httpx.AsyncClient, redis: Redis
 ) -> None:
     said, job_id = [], ""
-    async for job_id, word in words(household.fronts[0].url, key, chat("one naïve fox, 東京", max_tokens=90)):
+    async for job_id, word in words(http, household.fronts[0].url, chat("one naïve fox, 東京", max_tokens=90)):
         said.append(word)
         if len(said) == 7:
             job = await JobStore(redis, 60).describe(job_id)
