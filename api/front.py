@@ -19,6 +19,7 @@ from api.gate import Gate
 from api.housekeeping import Housekeeping
 from api.line import Lines
 from api.metrics import Metrics
+from api.orphans import Orphans
 from api.replies import Reply, ReplyHub
 from api.router import Router
 from api.signing import load_secret
@@ -28,7 +29,7 @@ from api.withdraw import Withdrawals
 from familyai import cancel
 from familyai.batches import BatchStore
 from familyai.blobs import BlobStore
-from familyai.broker import connect
+from familyai.broker import connect, connect_alone
 from familyai.catalogue import Profile
 from familyai.errors import Unavailable
 from familyai.feedback import FeedbackStore
@@ -36,7 +37,7 @@ from familyai.files import FileStore
 from familyai.job_log import JobLog
 from familyai.jobs import JobStore
 from familyai.members import MemberStore
-from familyai.registry import WorkerRegistry
+from familyai.registry import FrontRegistry, WorkerRegistry
 from familyai.service import ServiceStore
 from familyai.settings import Settings
 
@@ -50,6 +51,7 @@ class Front:
     id: str
     profile: Profile
     redis: Redis
+    pulse: Redis
     jobs: JobStore
     logs: JobLog
     registry: WorkerRegistry
@@ -62,6 +64,7 @@ class Front:
     followers: Followers
     withdrawals: Withdrawals
     watch: Watch
+    orphans: Orphans
     gate: Gate
     lines: Lines
     router: Router
@@ -76,8 +79,9 @@ class Front:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Listens for replies and watches over them until the block ends. Does not wait for the broker."""
-        always = (self.replies.subscription.run(), self.followers.run(), self.watch.run())
-        vital = [asyncio.create_task(work) for work in always]
+        listening = (self.replies.subscription.run(), self.followers.run())
+        watching = (self.watch.run(), self.orphans.beat(), self.orphans.run())
+        vital = [asyncio.create_task(work) for work in (*listening, *watching)]
         for task in vital:
             task.add_done_callback(self._outlive)
         beside = (self.sweeper.run(), self.housekeeping.run(), self.eraser.run())
@@ -87,6 +91,8 @@ class Front:
         finally:
             await self.withdrawals.finish()
             await cancel.end(tasks)
+            await self.orphans.leave()
+            await self.pulse.aclose()
             await self.redis.aclose()
 
     def close(self, reply: Reply) -> None:
@@ -122,10 +128,12 @@ def build_front(settings: Settings, profile: Profile) -> Front:
     followers = Followers(logs)
     replies = ReplyHub(url, front_id, on_stray=withdrawals.add, on_missed=followers.add)
     caretaker = Caretaker(jobs, logs, followers, withdrawals, limits.queue_wait_s)
+    pulse = connect_alone(url)  # no burst of requests may hold up a beat
     return Front(
         id=front_id,
         profile=profile,
         redis=redis,
+        pulse=pulse,
         jobs=jobs,
         logs=logs,
         registry=registry,
@@ -147,6 +155,7 @@ def build_front(settings: Settings, profile: Profile) -> Front:
             no_worker_wait_s=limits.no_worker_wait_s,
             broker_wait_s=limits.broker_wait_s,
         ),
+        orphans=Orphans(front_id, FrontRegistry(pulse), withdrawals, jobs, service, registry, profile.models),
         gate=Gate(redis, profile),
         lines=Lines(service, registry, profile),
         router=Router(redis, registry, profile),

@@ -33,6 +33,16 @@ class Withdrawals:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    @property
+    def are_owed(self) -> bool:
+        """Whether the broker has not heard all of them yet."""
+        return bool(self._owed)
+
+    async def now(self, job_id: str) -> None:
+        """The same at once, for somebody who will see to it that it is tried again. Raises redis-py's errors."""
+        await self._jobs.cancel(job_id)
+        await self._forget_body(job_id)
+
     async def retry(self) -> None:
         """What the broker has not heard yet. Raises redis-py's errors at the first that fails again."""
         for job_id in list(self._owed):
@@ -48,6 +58,9 @@ class Withdrawals:
         except BROKER_ERRORS as error:
             extra = {"action": "job.not_withdrawn", "job": job_id, "reason": type(error).__name__}
             log.warning("not withdrawn yet", extra=extra)
+        await self._forget_body(job_id)
+
+    async def _forget_body(self, job_id: str) -> None:
         try:
             await self._blobs.delete(own_blob(job_id))
         except OSError as error:

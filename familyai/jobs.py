@@ -254,6 +254,14 @@ class JobStore:
             pipe.llen(lane)
         return {lane for lane, length in zip(active, await pipe.execute(), strict=True) if length}
 
+    async def unfinished(self, queue: str) -> list[Description]:
+        """All that wait or run in this queue. What has just ended may be among them."""
+        pipe = self._redis.pipeline(transaction=True)
+        pipe.hkeys(keys.backlog(queue))
+        pipe.hkeys(keys.running(queue))
+        waiting, running = await pipe.execute()
+        return await self.describe_all([job_id.decode() for job_id in (*waiting, *running)])
+
     async def waiting(self, queue: str) -> int:
         """How many jobs of this queue nobody has claimed yet."""
         return await self._redis.hlen(keys.backlog(queue))

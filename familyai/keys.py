@@ -14,6 +14,7 @@
 | `familyai:told:{worker}`         | string  | worker                         | an hour after its last write     |
 | `familyai:lane-count`            | string  | front, worker (start)          | never                            |
 | `familyai:workers:{queue}`       | zset    | worker (heartbeat)             | entries lapse after their TTL    |
+| `familyai:fronts`                | zset    | front (heartbeat)              | never; entries when it has left  |
 | `familyai:reply:{front}`         | channel | worker                         | not stored                       |
 | `familyai:control:{worker}`      | channel | front (cancel)                 | not stored                       |
 | `familyai:file:{file}`           | string  | front (files, batches)         | `retention_h` after it was made  |
@@ -57,6 +58,10 @@ WORK = "familyai:work"
 told. Score = Unix time of making."""
 LEADER = "familyai:leader"
 """The front process that drives them."""
+FRONTS = "familyai:fronts"
+"""Front processes: member = front id, score = the broker's Unix time at which it counts as dead.
+
+It has left when it stopped in order, or when its jobs were withdrawn."""
 REWRITTEN = "familyai:rewritten"
 """There while the broker's append-only file needs no rewriting."""
 MEMBERS = "familyai:members"

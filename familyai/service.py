@@ -65,16 +65,28 @@ class ServiceStore:
         )
 
     async def forget_dead(self, queue: str, alive: set[str]) -> None:
-        """Jobs of workers that are no more run no longer, and hold nothing back of their members' limits."""
+        """Ended jobs of workers that are no more run no longer, and hold nothing back of their members' limits.
+
+        What has not ended stays listed, for fronts to take it back, or to withdraw it.
+        """
         entries = cast(dict[bytes, bytes], await self._redis.hgetall(keys.running(queue)))
         running = [(job_id, _read(entry, _running)) for job_id, entry in entries.items()]
+        lost = [(job_id, entry) for job_id, entry in running if entry is None or entry.worker not in alive]
+        over = await self._ended([job_id.decode() for job_id, _ in lost])
         pipe = self._redis.pipeline(transaction=False)
-        for job_id, entry in running:
-            if entry is None or entry.worker not in alive:
+        for job_id, entry in lost:
+            if entry is None or job_id.decode() in over:
                 pipe.hdel(keys.running(queue), job_id)
-            if entry is not None and entry.worker not in alive:
+            if entry is not None and job_id.decode() in over:
                 pipe.hdel(keys.in_flight(entry.member), job_id)
         await pipe.execute()
+
+    async def _ended(self, job_ids: list[str]) -> set[str]:
+        pipe = self._redis.pipeline(transaction=False)
+        for job_id in job_ids:
+            pipe.hget(keys.job(job_id), "state")
+        states = await pipe.execute()
+        return {job_id for job_id, state in zip(job_ids, states, strict=True) if state not in (b"queued", b"running")}
 
     async def forget_expired(self, queue: str, record_ttl_s: float) -> None:
         """Waiting jobs whose records have expired leave the line: in a lane that is not used nobody else does it."""

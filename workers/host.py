@@ -86,10 +86,13 @@ class Host:
         self.submit(self._server.serve(delivery, turn)).result()
 
     def drain(self) -> None:
-        """No new jobs come from now on; the running ones finish."""
+        """No new jobs come from now on; the running ones have `drain_s` to finish, then they are left to others."""
         self.status = "stopping" if self.status == "ok" else self.status
         if self._pulse:
             self._pulse.drain()
+        if self._server:
+            drain_s, leave = self._profile.limits.drain_s, self._server.leave_behind
+            self._loop.call_soon_threadsafe(self._loop.call_later, drain_s, leave)
 
     def close(self) -> None:
         """Frees what the engine holds; gives up on a stuck one after `CLOSE_TIMEOUT_S`, so that the process can end.

@@ -57,6 +57,7 @@ class Server:
         self._accounts = accounts
         self._logbook = logbook
         self._running: dict[str, Exchange] = {}
+        self._left_behind: set[str] = set()
         self._early: deque[str] = deque(maxlen=EARLY_CANCELS)
         self.taken = 0
         """How many deliveries there were so far: it grows as long as Celery takes jobs."""
@@ -73,6 +74,13 @@ class Server:
             exchange.leave()
         else:
             self._early.append(job_id)  # it may have overtaken the answer to our claim
+
+    def leave_behind(self) -> None:
+        """What still runs is broken off without a word, for a front to take it back and another worker to go on."""
+        for job_id, exchange in self._running.items():
+            if not exchange.left and not exchange.ended:
+                self._left_behind.add(job_id)
+                exchange.leave()
 
     async def serve(self, delivery: Delivery, turn: Turn) -> None:
         """Runs one delivered job to its end. A job that is not ours to run (cancelled, ended, doubled) is dropped."""
@@ -138,7 +146,7 @@ class Server:
             return
 
     async def _answer(self, claim: Claim, exchange: Exchange) -> State | None:
-        """None when the engine died over it: a front takes the job back, and another worker goes on."""
+        """None when the engine died over it, or it is left behind: a front takes it back, another worker goes on."""
         self._running[claim.job.id] = exchange
         if claim.job.id in self._early:
             exchange.leave()
@@ -146,21 +154,24 @@ class Server:
             await self._call_engine(claim, exchange)
         except BaseException as error:  # a library's SystemExit or stray cancellation must not leave the client waiting
             log.exception("engine raised", extra={"action": "engine.raised", "job": claim.job.id})
-            if not self._engine.healthy():
+            if self._is_broken_off(claim.job.id):
                 return None
             exchange.fail("engine_failed", f"The engine failed: {type(error).__name__}.")
             return State.FAILED
         finally:
             self._running.pop(claim.job.id, None)
             self._charge(exchange)
-        if exchange.left:
+        if exchange.left and claim.job.id not in self._left_behind:
             return State.CANCELLED
-        if not self._engine.healthy():
+        if self._is_broken_off(claim.job.id):
             return None
         if not exchange.ended:
             exchange.fail("engine_failed", "The engine stopped in the middle of its answer.")
             return State.FAILED
         return State.FAILED if exchange.failed else State.DONE
+
+    def _is_broken_off(self, job_id: str) -> bool:
+        return job_id in self._left_behind or not self._engine.healthy()
 
     def _send_to(self, front: str) -> Emit:
         """To the front that waits, and into the job's log. What a dead engine says is not passed on: it would end an

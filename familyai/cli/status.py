@@ -113,8 +113,13 @@ def _process(process: ProcessState, health: Health) -> ProcessStatus:
         uptime_s=round(time.time() - process.created_at_s, 1) if alive else 0.0,
         restarts=process.restarts,
         healthy=alive and health.healthy,
-        health=health.words if alive else process.words or "not running",
+        health=health_words(process, health.words if alive else process.words or "not running"),
     )
+
+
+def health_words(process: ProcessState, words: str) -> str:
+    """With how often it ended, where that is why it is not healthy."""
+    return f"{words} (ended {process.ends_in_a_row} times in a row)" if process.is_in_crash_loop else words
 
 
 async def _queues(settings: Settings, profile: Profile) -> list[QueueStatus] | None:

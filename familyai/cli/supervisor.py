@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 PROBE_INTERVAL_S = 0.2
 SAME_SIGNAL_S = 1.0
+CRASH_LOOP = 3
+"""Who ended so often in a row will hardly be mended by another start: then somebody has to read why."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,12 @@ class Backoff:
     forgiven_after_s: float = 60.0
 
     def next_s(self, last_s: float | None, healthy_s: float) -> float:
-        if last_s is None or healthy_s >= self.forgiven_after_s:
+        if last_s is None or self.forgives(healthy_s):
             return self.first_s
         return min(last_s * 2, self.longest_s)
+
+    def forgives(self, healthy_s: float) -> bool:
+        return healthy_s >= self.forgiven_after_s
 
 
 class Phase(StrEnum):
@@ -69,7 +74,10 @@ class Phase(StrEnum):
 
 
 class ProcessState(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of one process; `since_s` is when it came into this phase, `created_at_s` guards its pid."""
+    """What is known of one process; `since_s` is when it came into this phase, `created_at_s` guards its pid.
+
+    `ends_in_a_row`: how often it ended since it was last healthy for long.
+    """
 
     name: str
     phase: Phase = Phase.WAITING
@@ -78,6 +86,11 @@ class ProcessState(msgspec.Struct, frozen=True, kw_only=True):
     pid: int | None = None
     created_at_s: float = 0.0
     restarts: int = 0
+    ends_in_a_row: int = 0
+
+    @property
+    def is_in_crash_loop(self) -> bool:
+        return self.phase is not Phase.HEALTHY and self.ends_in_a_row >= CRASH_LOOP
 
 
 class StartFailed(FamilyAIError):
@@ -215,7 +228,8 @@ class _Keeper:
                 self._set(Phase.FAILED, words, pid=None)
                 return
             delay_s = self._backoff.next_s(delay_s, healthy_s)
-            self._announce_restart(words, delay_s)
+            in_a_row = 1 if self._backoff.forgives(healthy_s) else self.state.ends_in_a_row + 1
+            self._announce_restart(words, delay_s, in_a_row)
             await first_of(self._stopping.wait(), timeout_s=delay_s)
 
     async def _live(self) -> tuple[str, float]:
@@ -255,14 +269,16 @@ class _Keeper:
             extra={"action": "process.healthy", "child": self._spec.name, "pid": self.state.pid},
         )
 
-    def _announce_restart(self, words: str, delay_s: float) -> None:
-        self._set(Phase.RESTARTING, f"{words}; starts again", pid=None, restarts=self.state.restarts + 1)
+    def _announce_restart(self, words: str, delay_s: float, in_a_row: int) -> None:
+        restarts = self.state.restarts + 1
+        self._set(Phase.RESTARTING, f"{words}; starts again", pid=None, restarts=restarts, ends_in_a_row=in_a_row)
+        often = f" ({in_a_row} times in a row; {self._spec.log} tells why)" if self.state.is_in_crash_loop else ""
         log.warning(
-            f"{self._spec.name} {words}; it starts again in {delay_s:g} s",
+            f"{self._spec.name} {words}{often}; it starts again in {delay_s:g} s",
             extra={
                 "action": "process.restarts",
                 "child": self._spec.name,
-                "restarts": self.state.restarts,
+                "restarts": restarts,
                 "log": self._spec.log,
             },
         )

@@ -16,6 +16,7 @@ async def test_a_front_tidies_every_line(served: Served, worker: ScriptedWorker,
     for job in (expired, lost):
         await worker.jobs.enqueue(job)
     await worker.jobs.claim(Delivery(lost.id, lost.lane, lost.member), "chat", "a worker that is no more")
+    await worker.jobs.cancel(lost.id)
 
     await served.front.housekeeping.tidy_up()
 

@@ -30,6 +30,7 @@ NAMED = [
     keys.MEMBER_NAMES,
     keys.USERS,
     keys.LANE_OWNERS,
+    keys.FRONTS,
     keys.workers("{queue}"),
     keys.reply("{front}"),
     keys.control("{worker}"),

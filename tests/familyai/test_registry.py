@@ -1,15 +1,31 @@
-"""A worker is alive as long as it says so."""
+"""A worker or a front is alive as long as it says so."""
 
 import pytest
 from redis.asyncio import Redis
 
 from familyai import keys
-from familyai.registry import HEARTBEAT_INTERVAL_S, HEARTBEAT_TTL_S, WorkerRegistry
+from familyai.registry import (
+    FRONT_LATE_S,
+    FRONT_TTL_S,
+    HEARTBEAT_INTERVAL_S,
+    HEARTBEAT_TTL_S,
+    FrontRegistry,
+    WorkerRegistry,
+)
 
 
 @pytest.fixture
 def registry(any_redis: Redis) -> WorkerRegistry:
     return WorkerRegistry(any_redis)
+
+
+@pytest.fixture
+def fronts(any_redis: Redis) -> FrontRegistry:
+    return FrontRegistry(any_redis)
+
+
+async def last_beat(redis: Redis, front: str, seconds_ago: float) -> None:
+    await redis.zadd(keys.FRONTS, {front: await broker_time_s(redis) + FRONT_TTL_S - seconds_ago})
 
 
 async def broker_time_s(redis: Redis) -> float:
@@ -64,3 +80,41 @@ async def test_who_leaves_is_gone_at_once(registry: WorkerRegistry) -> None:
 
 def test_several_beats_may_fail_before_a_worker_counts_as_dead() -> None:
     assert HEARTBEAT_TTL_S >= 3 * HEARTBEAT_INTERVAL_S
+
+
+async def test_a_front_that_no_longer_beats_is_dead(fronts: FrontRegistry, any_redis: Redis) -> None:
+    await fronts.beat("steady")
+    await last_beat(any_redis, "dead", FRONT_TTL_S + 0.1)
+    await last_beat(any_redis, "slow", FRONT_TTL_S - 1)
+    assert await fronts.beat("steady") == ["dead"]
+
+
+async def test_a_new_front_cannot_tell_who_is_dead(fronts: FrontRegistry, any_redis: Redis) -> None:
+    await last_beat(any_redis, "dead", 100)
+    assert await fronts.beat("new") is None
+    assert await fronts.beat("new") == ["dead"]
+
+
+async def test_who_beats_first_after_the_broker_stood_still_takes_nobody_for_dead(
+    fronts: FrontRegistry, any_redis: Redis
+) -> None:
+    """The others' last beats are a second older than its own at most."""
+    for late_s in (FRONT_LATE_S + 0.1, FRONT_TTL_S + 0.1, 100):
+        await last_beat(any_redis, "first", late_s)
+        await last_beat(any_redis, "second", late_s + HEARTBEAT_INTERVAL_S)
+        assert await fronts.beat("first") is None
+    await last_beat(any_redis, "first", FRONT_LATE_S - 0.1)
+    await last_beat(any_redis, "second", FRONT_LATE_S - 0.1 + HEARTBEAT_INTERVAL_S)
+    assert await fronts.beat("first") == []
+
+
+async def test_a_front_that_left_is_not_dead(fronts: FrontRegistry, any_redis: Redis) -> None:
+    await fronts.beat("steady")
+    await last_beat(any_redis, "stopped", 100)
+    await fronts.leave("stopped")
+    await fronts.leave("stopped")
+    assert await fronts.beat("steady") == []
+
+
+def test_a_late_front_is_not_yet_a_dead_one() -> None:
+    assert FRONT_LATE_S + HEARTBEAT_INTERVAL_S < FRONT_TTL_S

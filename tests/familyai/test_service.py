@@ -7,7 +7,9 @@ from redis.asyncio import Redis
 
 from familyai import keys
 from familyai.catalogue import Engine, Fairness, Model
+from familyai.job import Job
 from familyai.jobs import Delivery, JobStore, State
+from familyai.past import NOTHING
 from familyai.service import ServiceStore
 from tests.support import a_job
 
@@ -83,14 +85,36 @@ async def test_what_another_version_wrote_is_left_out(service: ServiceStore, job
     assert not await any_redis.exists(keys.running("q"))
 
 
-async def test_jobs_of_dead_workers_no_longer_run_and_hold_nothing_back(
+async def under_way(jobs: JobStore, redis: Redis, worker: str) -> Job:
+    """A job that this worker runs, and that counts for its member."""
+    job = a_job()
+    await redis.hset(keys.in_flight(job.member), job.id, "w 1 70 1.5")
+    await jobs.enqueue(job)
+    await jobs.claim(Delivery(job.id, job.lane, job.member), "q", worker)
+    return job
+
+
+async def test_ended_jobs_of_dead_workers_no_longer_run_and_hold_nothing_back(
     service: ServiceStore, jobs: JobStore, any_redis: Redis
 ) -> None:
-    lost, kept = a_job(), a_job()
-    for job, worker in ((lost, "dead"), (kept, "alive")):
-        await any_redis.hset(keys.in_flight(job.member), job.id, "w 1 70 1.5")
-        await jobs.enqueue(job)
-        await jobs.claim(Delivery(job.id, job.lane, job.member), "q", worker)
+    cancelled, expired = [await under_way(jobs, any_redis, "dead") for _ in range(2)]
+    kept = await under_way(jobs, any_redis, "alive")
+    await jobs.cancel(cancelled.id)
+    await jobs.cancel(kept.id)
+    await any_redis.delete(keys.job(expired.id))
     await service.forget_dead("q", {"alive"})
     assert await any_redis.hkeys(keys.running("q")) == [kept.id.encode()]
-    assert await any_redis.hkeys(keys.in_flight(kept.member)) == [kept.id.encode()]
+    assert await any_redis.hkeys(keys.in_flight(kept.member)) == [kept.id.encode()], "its worker charges it first"
+
+
+async def test_what_a_dead_worker_left_unfinished_stays_listed_until_somebody_ends_it_or_goes_on(
+    service: ServiceStore, jobs: JobStore, any_redis: Redis
+) -> None:
+    job, taken_back = [await under_way(jobs, any_redis, "dead") for _ in range(2)]
+    await jobs.take_back(taken_back.id, 1, NOTHING)
+    await any_redis.hset(keys.in_flight(taken_back.member), taken_back.id, "w 1 70 1.5")
+    await service.forget_dead("q", set())
+    assert [one.id for one in await jobs.unfinished("q")] == [taken_back.id, job.id]
+    assert sorted(await any_redis.hkeys(keys.in_flight(job.member))) == sorted(
+        [job.id.encode(), taken_back.id.encode()]
+    )

@@ -74,6 +74,16 @@ def environment(broker_url: str, tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
+def impatient(environment: dict[str, str], tmp_path: Path) -> None:
+    """Whatever stops lets running answers go on for half a second only."""
+    text = Path(environment["FAMILYAI_CATALOGUE"]).read_text()
+    assert "  echo:\n    memory_budget_gb: 1\n" in text
+    text = text.replace("  echo:\n", "  echo:\n    limits: {drain_s: 0.5}\n")
+    (tmp_path / "queues.yaml").write_text(text)
+    environment["FAMILYAI_CATALOGUE"] = str(tmp_path / "queues.yaml")
+
+
+@pytest.fixture
 def members(redis: Redis, environment: dict[str, str]) -> MemberStore:
     profile = load_profile(Path(environment["FAMILYAI_CATALOGUE"]), environment["FAMILYAI_PROFILE"])
     return MemberStore(redis, profile)

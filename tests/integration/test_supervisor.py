@@ -208,6 +208,38 @@ def test_a_killed_child_starts_again_and_its_own_children_are_gone_before(start:
     ]
 
 
+# Its first life is a good one; every later one ends at once.
+CRASHES_LATER = (
+    """
+import pathlib, sys
+lives = pathlib.Path(sys.argv[1] + ".lives")
+lives.write_text(lives.read_text() + "x" if lives.exists() else "x")
+if len(lives.read_text()) > 1:
+    print("no such model")
+    sys.exit(3)
+"""
+    + CHILD
+)
+
+
+def test_a_crash_loop_is_said_and_where_to_read_why(start: StartParent) -> None:
+    parent = start(first=CRASHES_LATER).ready()
+    pid, _ = parent.pids("first")
+    (parent.folder / "first").unlink()
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: len(parent.said()) >= 4, "it has ended four times")
+    why = parent.folder / "first.log"
+    assert parent.said()[:4] == [
+        "first was killed by SIGKILL; it starts again in 0.05 s",
+        "first ended with exit code 3; it starts again in 0.1 s",
+        f"first ended with exit code 3 (3 times in a row; {why} tells why); it starts again in 0.2 s",
+        f"first ended with exit code 3 (4 times in a row; {why} tells why); it starts again in 0.4 s",
+    ]
+    assert why.read_text().endswith("no such model\n")
+    parent.popen.terminate()
+    assert parent.popen.wait(20) == 0
+
+
 def test_a_child_that_does_not_end_is_killed_with_its_group(start: StartParent) -> None:
     parent = start(second=STUBBORN, STOP_TIMEOUT_S="0.2").ready()
     pids = parent.all_pids()

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -15,16 +14,6 @@ from familyai.members import MemberStore
 from tests.integration.conftest import Process, StartProcess
 from tests.support import Broker, wait_until
 from workers.engines.echo import expected_words
-
-
-@pytest.fixture
-def impatient(environment: dict[str, str], tmp_path: Path) -> None:
-    """Whatever stops lets running answers go on for half a second only."""
-    text = Path(environment["FAMILYAI_CATALOGUE"]).read_text()
-    assert "  echo:\n    memory_budget_gb: 1\n" in text
-    text = text.replace("  echo:\n", "  echo:\n    limits: {drain_s: 0.5}\n")
-    (tmp_path / "queues.yaml").write_text(text)
-    environment["FAMILYAI_CATALOGUE"] = str(tmp_path / "queues.yaml")
 
 
 @pytest.fixture

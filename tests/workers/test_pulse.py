@@ -154,10 +154,11 @@ async def test_messages_in_a_lane_that_this_worker_does_not_drain_do_not_count(r
     assert made._idle_beats == 0
 
 
-async def test_jobs_of_workers_that_died_no_longer_count_as_running(redis: Redis, jobs: JobStore) -> None:
+async def test_ended_jobs_of_workers_that_died_no_longer_count_as_running(redis: Redis, jobs: JobStore) -> None:
     job = a_job()
     await jobs.enqueue(job)
     await jobs.claim(Delivery(job.id, job.lane, job.member), "q", "dead")
+    await jobs.cancel(job.id)
     alive = await claimed(jobs)
     await pulse(redis, jobs, Running(alive))._beat()
     assert await redis.hkeys(keys.running("q")) == [alive.encode()]

@@ -299,3 +299,39 @@ async def test_what_a_dead_engine_says_is_not_passed_on_and_ends_nothing(
 
     assert [type(frame) for frame in frames] == [Start, Body]
     assert await state(jobs, job) is State.RUNNING, "for a front to take back"
+
+
+async def test_what_a_stopping_worker_cannot_finish_is_left_behind(
+    serving: MakeServer, jobs: JobStore, job: Job, frames: list[Frame]
+) -> None:
+    spoke = asyncio.Event()
+
+    async def long(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        spoke.set()
+        await receive()
+        await send({"type": "http.response.body", "body": b'data: {"error": "aborted"}'})
+        raise asyncio.CancelledError
+
+    server = serving(long)
+    serving_it = asyncio.create_task(server.take(job))
+    await asyncio.wait_for(spoke.wait(), 10)
+    server.leave_behind()
+    await asyncio.wait_for(serving_it, 10)
+
+    assert [type(frame) for frame in frames] == [Start]
+    assert await state(jobs, job) is State.RUNNING, "for a front to take back"
+    assert server.running == []
+
+
+async def test_what_its_client_has_left_is_not_left_behind_but_cancelled(
+    serving: MakeServer, jobs: JobStore, job: Job, patient: tuple[ASGIApp, asyncio.Event], redis: Redis
+) -> None:
+    server = serving(patient[0])
+    serving_it = asyncio.create_task(server.take(job))
+    await asyncio.wait_for(patient[1].wait(), 10)
+    server.abandon(job.id)
+    server.leave_behind()
+    await asyncio.wait_for(serving_it, 10)
+    assert await state(jobs, job) is State.CANCELLED

@@ -5,6 +5,7 @@ import pytest
 from familyai.catalogue import Fairness
 from familyai.cli import status
 from familyai.cli.state import StackPhase
+from familyai.cli.supervisor import Phase, ProcessState
 from familyai.fair import Ticket
 from familyai.line import Line
 
@@ -53,3 +54,16 @@ def waiting(count: int) -> tuple[Ticket, ...]:
 def test_a_queue_says_how_long_its_last_waits(count: int, pace: float | None, wait_s: float | None) -> None:
     line = Line(waiting(count), (), {}, pace, workers=1, slots=1, reserve_slots=0, fairness=Fairness())
     assert status.queue_status("q", "org/q", line) == status.QueueStatus("q", "org/q", 1, 0, count, wait_s)
+
+
+@pytest.mark.parametrize(
+    ("phase", "ends", "words"),
+    [
+        (Phase.STARTING, 2, "loading"),
+        (Phase.STARTING, 3, "loading (ended 3 times in a row)"),
+        (Phase.RESTARTING, 4, "loading (ended 4 times in a row)"),
+        (Phase.HEALTHY, 4, "loading"),
+    ],
+)
+def test_a_crash_loop_shows(phase: Phase, ends: int, words: str) -> None:
+    assert status.health_words(ProcessState(name="worker", phase=phase, ends_in_a_row=ends), "loading") == words
