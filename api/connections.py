@@ -22,8 +22,8 @@ import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.room import Room
-from familyai.catalogue import Limits
 from familyai.errors import BadRequest, HeadTooLarge, RequestError, TooSlow, Unavailable
+from familyai.limits import Limits
 
 MOST_HEADERS = 200
 MOST_PIPELINED = 8

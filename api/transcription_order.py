@@ -7,9 +7,10 @@ from pydantic import BaseModel, Field
 
 from api.multipart import Form
 from api.work.webhook import check_url
-from familyai.catalogue import Limits, Profile, Task
+from familyai.catalogue import Profile, Task
 from familyai.errors import BadRequest
 from familyai.languages import language_code
+from familyai.limits import Limits
 from familyai.transcription import Format
 from routing.admit import check_task
 from routing.resolve import resolve

@@ -9,8 +9,9 @@
 
 from typing import Any
 
-from familyai.catalogue import Limits, Profile, Task
+from familyai.catalogue import Profile, Task
 from familyai.errors import BadRequest
+from familyai.limits import Limits
 from routing.conversation import read
 from routing.grammar import check_grammar
 from routing.resolve import Target

@@ -5,8 +5,8 @@ from collections.abc import AsyncGenerator
 from api.body import parse
 from familyai.batches import Problem
 from familyai.blobs import BlobStore
-from familyai.catalogue import Limits
 from familyai.errors import BadRequest
+from familyai.limits import Limits
 from routing.lines import Line, LineSplitter, read_line
 
 MOST_PROBLEMS = 100

@@ -16,7 +16,8 @@ import pytest_asyncio
 from starlette.types import ASGIApp
 from transformers import AutoTokenizer
 
-from familyai.catalogue import Limits, Model, load_profile
+from familyai.catalogue import Model, load_profile
+from familyai.limits import Limits
 from tests.acceptance.asgi import CREATED_S, Answer, ask
 from tests.acceptance.conftest import ROOT, share_models
 from workers import at_hand

@@ -9,7 +9,7 @@ import pytest
 import uvicorn
 
 from api.connections import bounded
-from familyai.catalogue import Limits
+from familyai.limits import Limits
 from tests.api.raw import knocking
 from tests.api.support import until
 

@@ -11,8 +11,9 @@ from api.transcription_order import (
     wish_of,
     wish_of_form,
 )
-from familyai.catalogue import Limits, Profile
+from familyai.catalogue import Profile
 from familyai.errors import BadRequest, NotFound
+from familyai.limits import Limits
 
 ASR = {"model": "org/asr", "engine": "whisper", "memory_gb": 1, "slots": 1, "tasks": ["transcribe"]}
 CHAT = {"model": "org/chat", "engine": "echo", "memory_gb": 1, "slots": 1}

@@ -20,7 +20,7 @@ from tests.support import wait_until
 ECHO = {"model": "familyai/echo", "engine": "echo", "memory_gb": 0.1, "slots": 4}
 PROFILE = {
     "memory_budget_gb": 1,
-    "limits": {"inline_body_kb": 4, "aof_rewrite_s": 1},
+    "limits": {"inline_body_kb": 4, "aof_rewrite_s": 1, "replay_s": 1},
     "queues": {"chat-fast": {**ECHO, "tasks": ["generate", "embed"]}, "asr": {**ECHO, "tasks": ["transcribe"]}},
     "routes": {"auto": {"kinds": ["chat-fast"]}},
 }

@@ -12,7 +12,7 @@ import pytest
 
 from api.__main__ import OTHER_FILES
 from familyai.allowance import Role
-from familyai.catalogue import Limits
+from familyai.limits import Limits
 from familyai.members import MemberStore
 from tests.integration.conftest import Process, StartProcess
 

@@ -9,8 +9,9 @@ from typing import cast
 
 from starlette.types import ASGIApp
 
-from familyai.catalogue import Limits, Model
+from familyai.catalogue import Model
 from familyai.errors import ConfigurationError
+from familyai.limits import Limits
 
 
 @dataclass(frozen=True)

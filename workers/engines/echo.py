@@ -28,7 +28,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
-from familyai.catalogue import Limits, Model
+from familyai.catalogue import Model
+from familyai.limits import Limits
 from workers.at_hand import AtHand, current
 from workers.engines import Engine
 from workers.meter import current_meter

@@ -25,8 +25,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route, Router
 
-from familyai.catalogue import Limits, Model
+from familyai.catalogue import Model
 from familyai.errors import BadRequest, ConfigurationError, RequestError
+from familyai.limits import Limits
 from workers.engines import Engine
 from workers.meter import current_meter
 from workers.prepare import find_source

@@ -7,7 +7,8 @@ from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from familyai.catalogue import Limits, Model
+from familyai.catalogue import Model
+from familyai.limits import Limits
 from workers.engines import Engine
 from workers.engines.vllm_past import going_on
 from workers.engines.vllm_steady import hold_steady, steady

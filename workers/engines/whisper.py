@@ -25,9 +25,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route, Router
 
-from familyai.catalogue import Limits, Model
+from familyai.catalogue import Model
 from familyai.errors import BadRequest, ConfigurationError, InsufficientStorage, NotFound, RequestError
 from familyai.languages import language_code
+from familyai.limits import Limits
 from familyai.transcript import Segment, Task, text, usage
 from workers.engines import Engine
 from workers.meter import Meter, current_meter

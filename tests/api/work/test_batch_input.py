@@ -7,7 +7,7 @@ from typing import Any
 from api.work.batch_input import MOST_PROBLEMS, InputCheck, numbered_lines
 from familyai.batches import Problem
 from familyai.blobs import BlobStore
-from familyai.catalogue import Limits
+from familyai.limits import Limits
 
 CHAT = "/v1/chat/completions"
 LIMITS = Limits(json_body_mb=0.001, batch_lines=200)

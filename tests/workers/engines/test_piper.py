@@ -13,8 +13,9 @@ import httpx
 import numpy as np
 import pytest
 
-from familyai.catalogue import Limits, Model
+from familyai.catalogue import Model
 from familyai.errors import ConfigurationError
+from familyai.limits import Limits
 from tests.workers.engines.fake_speaker import RATE_HZ, FakeSpeaker, Listener, client_of, engine, heard
 from workers.engines.piper import MAX_PHONEMES, _breaths, _Options, open_engine
 from workers.meter import Meter, current_meter

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from familyai.catalogue import Limits, Model
+from familyai.catalogue import Model
+from familyai.limits import Limits
 from workers.engines.vllm import NO_MEDIA_HOST, _metered, _metered_encode, _report, command_line
 from workers.meter import Meter, current_meter
 

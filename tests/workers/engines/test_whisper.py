@@ -21,8 +21,9 @@ from openai.types.audio import (
 from starlette.types import Message
 
 from familyai.blobs import BlobStore
-from familyai.catalogue import Limits, Model
+from familyai.catalogue import Model
 from familyai.errors import ConfigurationError
+from familyai.limits import Limits
 from tests.spoken import RATE, STORY, silence, talk, wav
 from tests.workers.engines.parrot import Parrot, Seconds, client_of, offering
 from workers.engines import whisper
