@@ -30,6 +30,7 @@ from familyai.usage import UsageStore
 from workers.accounts import Accounts
 from workers.engines import find_engine
 from workers.fairness import Fairness, Waker
+from workers.leftovers import Leftovers
 from workers.logbook import Logbook
 from workers.pulse import Pulse
 from workers.serve import Server
@@ -140,9 +141,9 @@ class Host:
             self._registry,
             self._is_dead,
         )
-        self._start(
-            self._server.outbox.run(), logbook.run(), fairness.run(), pulse.control(broker_url).run(), pulse.run()
-        )
+        leftovers = Leftovers(self.queue, redis, jobs)
+        self._start(self._server.outbox.run(), logbook.run(), fairness.run(), leftovers.run())
+        self._start(pulse.control(broker_url).run(), pulse.run())
         settle_heap()
         self.status = "ok"
         log.info("engine loaded", extra={"action": "engine.loaded", "queue": self.queue, "model": model.model})
@@ -156,9 +157,10 @@ class Host:
                 os._exit(ENGINE_DIED)
 
     def _start(self, *coroutines: Coroutine[Any, Any, None]) -> None:
-        self._tasks = [self._loop.create_task(coroutine) for coroutine in coroutines]
-        for task in self._tasks:
+        tasks = [self._loop.create_task(coroutine) for coroutine in coroutines]
+        for task in tasks:
             task.add_done_callback(self._ended)
+        self._tasks += tasks
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """None of them ends while the worker lives: without its outbox or pulse it would fail its clients silently."""
