@@ -1,5 +1,5 @@
-"""Messages that killed workers had taken. kombu keeps them, and delivers them once more after six hours, to nobody: their
-jobs have ended, or were pushed again long before (`api.watch`). So they are thrown away when that is so.
+"""Messages that killed workers had taken. kombu keeps them, and delivers them once more after six hours, to nobody:
+their jobs have ended, or were pushed again long before (`api.watch`). So they are thrown away when that is so.
 """
 
 import asyncio
