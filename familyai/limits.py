@@ -80,7 +80,9 @@ class Limits(BaseModel):
     )
 
     @model_validator(mode="after")
-    def _records_outlive_the_queue(self) -> "Limits":
+    def _records_last(self) -> "Limits":
         if self.record_ttl_s <= self.queue_wait_s:
             raise ValueError("record_ttl_s must be above queue_wait_s, or the record of a waiting job expires")
+        if self.record_ttl_s < self.replay_s:
+            raise ValueError("record_ttl_s must not be below replay_s, or nobody knows whose an answer is")
         return self

@@ -130,6 +130,7 @@ def test_echo_needs_no_weights() -> None:
         (profile(queues={"chat fast": CHAT}), ["profiles.home.queues.chat fast"]),
         (profile(limits={"width": -1}), ["profiles.home.limits.width:"]),
         (profile(limits={"record_ttl_s": 60}), ["profiles.home.limits:", "record_ttl_s", "queue_wait_s"]),
+        (profile(limits={"replay_s": 7200}), ["profiles.home.limits:", "record_ttl_s", "replay_s"]),
         (profile(aliases={"gpt-4o": "nowhere"}), ["profiles.home:", "'gpt-4o'", "'nowhere'"]),
         (profile(aliases={"chat": "chat"}), ["profiles.home:", "'chat'", "queue's name"]),
         (profile(aliases={"a": "b", "b": "chat"}), ["profiles.home:", "'a'", "'b'"]),
