@@ -23,14 +23,15 @@ from tests.support import wait_until
 from workers.engines.echo import expected_words
 
 CLIENTS = 20
-WORDS = 30
+WORDS = 15
+START_S = 90
+"""So long a process may take to start on a machine that is busy with all these clients."""
 CHAT = "/v1/chat/completions"
-WORKER = ("workers", "chat-fast", "--port", "PORT")
 
 
 def chat(text: str, **fields: Any) -> dict[str, Any]:
     body = {"model": "chat-fast", "messages": [{"role": "user", "content": text}], "max_tokens": WORDS}
-    return body | {"ignore_eos": True, "echo": {"tokens_per_s": 30}} | fields
+    return body | {"ignore_eos": True, "echo": {"tokens_per_s": 15}} | fields
 
 
 class NotHere(Exception):
@@ -106,23 +107,26 @@ class Household:
     def __init__(self, start: StartProcess, http: httpx.AsyncClient) -> None:
         self._start = start
         self._http = http
-        self.workers = [start(*WORKER, healthy=False) for _ in range(2)]
-        self.fronts = [start("api", healthy=False) for _ in range(2)]
+        self.workers = [self._worker() for _ in range(2)]
+        self.fronts = [self._front() for _ in range(2)]
 
     async def ready(self) -> None:
-        for process in (*self.workers, *self.fronts):
-            await asyncio.to_thread(wait_until, process.healthy, "it is healthy")
+        for worker in self.workers:
+            await is_healthy(worker)
         for front in self.fronts:
+            await is_healthy(front)
             await self.is_ready(front)
 
     async def renew_all(self) -> None:
         """Stops each and starts it anew, one after another."""
         for front in self.fronts:
             await stopped(front)
-            await self.is_ready(await asyncio.to_thread(self._start, "api", port=front.port))
+            again = self._front(front.port)
+            await is_healthy(again)
+            await self.is_ready(again)
         for worker in self.workers:
             await stopped(worker)
-            await asyncio.to_thread(self._start, *WORKER)
+            await is_healthy(self._worker())
 
     async def is_ready(self, front: Process, ready: bool = True) -> None:
         """Waits until it says so, or, with `ready` False, until it no longer does."""
@@ -134,6 +138,16 @@ class Household:
                 return not ready
 
         await until(says_so, f"ready: {ready}")
+
+    def _front(self, port: int | None = None) -> Process:
+        return self._start("api", port=port, healthy=False)
+
+    def _worker(self) -> Process:
+        return self._start("workers", "chat-fast", "--port", "PORT", healthy=False)
+
+
+async def is_healthy(process: Process) -> None:
+    await asyncio.to_thread(wait_until, process.healthy, "it is healthy", START_S)
 
 
 async def stopped(process: Process) -> None:
@@ -180,12 +194,11 @@ async def test_everybody_is_answered_once_while_all_are_renewed(
         await household.renew_all()
         enough.set()
 
-    async def all_are_counted() -> bool:
-        return await counted(redis) >= sum(client.answers for client in clients)
+    async def nothing_is_under_way() -> bool:
+        return not await redis.exists(keys.running("chat-fast"), keys.backlog("chat-fast"))
 
-    await until(all_are_counted, "each answer is counted")
+    await until(nothing_is_under_way, "all has ended")
     assert await counted(redis) == sum(client.answers for client in clients), "none was made twice"
-    assert await redis.hlen(keys.running("chat-fast")) == await redis.hlen(keys.backlog("chat-fast")) == 0
     assert len((await WorkerRegistry(redis).alive(["chat-fast"]))["chat-fast"]) == 2
     assert await redis.zcard(keys.FRONTS) == 2
 

@@ -133,7 +133,7 @@ async def test_a_killed_front_is_taken_over(
         for _ in range(3):
             places.release()
         await heard(asr, 3 * kill)
-        other = start_front()
+        other = await asyncio.to_thread(start_front)  # else the worker would not beat, which lives in this loop
         leading.end()
         leading = other
     for _ in range(100):

@@ -119,13 +119,16 @@ async def test_a_stopping_front_says_so_in_open_streams(
     assert await asyncio.to_thread(front.popen.wait, 20) in (0, -signal.SIGTERM)
 
 
-async def test_a_killed_front_frees_the_slot(client: httpx.AsyncClient, front: Process, worker: Process) -> None:
+async def test_a_killed_front_frees_the_slot_once_it_is_started_again(
+    client: httpx.AsyncClient, front: Process, worker: Process, start_process: StartProcess
+) -> None:
     async def read() -> None:
         async for _ in events(client, chat("word", max_tokens=10_000, ignore_eos=True, echo={"tokens_per_s": 20})):
             os.kill(front.popen.pid, signal.SIGKILL)
 
     with pytest.raises(httpx.HTTPError):
         await read()
+    start_process("api")
     wait_until(lambda: httpx.get(f"{worker.url}/health").json()["running"] == 0, "nothing runs")
 
 
