@@ -6,6 +6,7 @@ from redis.asyncio import Redis
 
 from familyai import append_only, keys
 from familyai.broker import BROKER_ERRORS
+from familyai.job_log import JobLog
 
 RETRY_S = 60.0
 
@@ -38,6 +39,7 @@ class Eraser:
         left_ms = await self._redis.pttl(keys.REWRITTEN)
         if left_ms > 0:
             return float(left_ms) / 1000
+        await JobLog(self._redis, kept_s=0).forget_gone()
         await append_only.rewrite(self._redis)
         await self._redis.set(keys.REWRITTEN, 1, px=int(self._every_s * 1000))
         return self._every_s

@@ -5,6 +5,7 @@ that a reader who has so many frames goes on after that very id, and the broker 
 the next one has spoken. Every attempt tells an answer from its first frame on.
 """
 
+import time
 from typing import Any, cast
 
 import msgspec
@@ -64,6 +65,7 @@ class JobLog:
         for one in entries:
             pipe.xadd(keys.log(one.job_id), cast(Any, {"frames": one.data} if one.data else _CUT), id=one.id)
             pipe.pexpire(keys.log(one.job_id), self._kept_ms)
+        pipe.zadd(keys.LOGS, {one.job_id: time.time() + self._kept_ms / 1000 for one in entries})
         for result in await pipe.execute(raise_on_error=False):
             if isinstance(result, Exception) and _TOO_LATE not in str(result):
                 raise result
@@ -72,6 +74,15 @@ class JobLog:
         """The answer is too long to be kept: what is here of it goes, and the log says so."""
         await self._redis.delete(keys.log(one.job_id))
         await self.append([one])
+
+    async def forget_gone(self) -> None:
+        """Logs that are no more are listed no more."""
+        await self._redis.zremrangebyscore(keys.LOGS, "-inf", time.time())
+
+    async def forget_all(self) -> None:
+        """Nothing of any answer stays."""
+        listed = cast(list[bytes], await self._redis.zrange(keys.LOGS, 0, -1))
+        await self._redis.delete(keys.LOGS, *(keys.log(job_id.decode()) for job_id in listed))
 
     async def ends(self, job_ids: list[str]) -> list[tuple[int, int]]:
         """How far each log goes: attempt, number of frames; (0, 0) for one that is not there."""

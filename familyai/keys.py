@@ -41,6 +41,7 @@
 | `familyai:usage:{day}`           | hash    | worker                         | after `usage_days`               |
 | `familyai:set-aside`             | zset    | front (take back)              | never; entries a week later |
 | `familyai:log:{job}`             | stream  | worker, front (take back)      | `replay_s` after its last write  |
+| `familyai:logs`                  | zset    | worker, front (erase)          | never; entries some time after their logs |
 | `familyai:detached`              | zset    | front (enqueue, watch)         | never; entries when ended        |
 | `LIMITS:{familyai/{window}/{who}}`, its `/-1` | string | front, worker (limits) | after twice the window |
 """
@@ -74,6 +75,8 @@ USERS = "familyai:users"
 """Members by the id of the user of a chat UI whom they are: `{issuer}/{user id}`."""
 SET_ASIDE = "familyai:set-aside"
 """Jobs over which one worker after another died: member = job id, score = Unix time."""
+LOGS = "familyai:logs"
+"""Jobs that have a log: member = job id, score = Unix time at which it goes."""
 DETACHED = "familyai:detached"
 """Jobs that no front in particular looks after: member = job id, score = Unix time of the enqueue."""
 LANE_OWNERS = "familyai:lane-owners"

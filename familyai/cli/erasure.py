@@ -1,9 +1,11 @@
-"""The last thing before the broker stops: what is over by then leaves its disk."""
+"""The last thing before the broker stops: what is over by then leaves its disk, and answers that somebody might have come
+back for."""
 
 from dataclasses import dataclass, field
 
 from familyai import append_only
 from familyai.broker import BROKER_ERRORS, connect
+from familyai.job_log import JobLog
 
 
 @dataclass(frozen=True)
@@ -15,6 +17,7 @@ class Erasure:
     async def __call__(self) -> None:
         redis = connect(self.broker_url)
         try:
+            await JobLog(redis, kept_s=0).forget_all()
             await append_only.rewritten(redis)
         except BROKER_ERRORS as error:
             append_only.warn(type(error).__name__)

@@ -74,6 +74,28 @@ async def test_what_nobody_can_read_counts_as_not_kept(logs: JobLog, redis: Redi
     assert (await logs.read({"job-1": "0-0"}))["job-1"] == Logged(is_cut=True)
 
 
+async def test_all_of_them_can_be_forgotten(logs: JobLog, redis: Redis) -> None:
+    await logs.append([entry((START, body(1)))])
+    await logs.forget_gone()
+    assert await redis.zcard(keys.LOGS) == 1, "it is not over"
+    await logs.forget_all()
+
+    assert await redis.exists(keys.LOGS, keys.log("job-1")) == 0
+
+
+async def test_what_is_over_is_listed_no_more(redis: Redis) -> None:
+    logs = JobLog(redis, kept_s=0.001)
+    await logs.append([entry((START,))])
+    while not await gone(redis):
+        await logs.forget_gone()
+
+    assert await told(logs) == ()
+
+
+async def gone(redis: Redis) -> bool:
+    return await redis.zcard(keys.LOGS) == 0
+
+
 async def test_a_full_broker_is_an_error(logs: JobLog, redis: Redis) -> None:
     await redis.config_set("maxmemory", 1)
     try:
