@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 from xdist.remote import Producer
@@ -14,6 +15,8 @@ from tests.support import Broker
 from workers import telemetry
 
 telemetry.turn_off()  # for engines that tests load themselves
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 HERE = Path(__file__).parent
 LONGEST_FIRST = ("acceptance", "integration", "scripts", "workers", "api", "familyai", "routing")
