@@ -103,7 +103,7 @@ def _is_free(port: int) -> bool:
     return False
 
 
-def wait_until(condition: Callable[[], object], what: str, limit_s: float = 30.0) -> None:
+def wait_until(condition: Callable[[], object], what: str, limit_s: float = 60.0) -> None:
     """Waits for a condition, not for a time; fails by name after `limit_s`."""
     deadline = time.monotonic() + limit_s
     while not condition():
