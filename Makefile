@@ -6,6 +6,7 @@
 
 BIN := .venv/bin
 ARGS :=
+SIDE_BY_SIDE := --numprocesses 3
 UPGRADE :=
 COMPILE := uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --no-emit-package torch \
 	--generate-hashes --no-annotate --custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
@@ -26,10 +27,10 @@ setup-dev:
 	@scripts/01-setup.sh --dev
 
 test: setup-dev ## Set up and run every test, the real engine's too; ARGS="-k words" to choose
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(or $(ARGS),$(SIDE_BY_SIDE))
 
 test-fast: setup-dev ## Every test that needs no real engine
-	$(BIN)/python -m pytest -m 'not real and not long' $(ARGS)
+	$(BIN)/python -m pytest -m 'not real and not long' $(or $(ARGS),$(SIDE_BY_SIDE))
 
 check: setup-dev ## Format, lint, types, import directions, shell scripts, YAML, known vulnerabilities
 	$(BIN)/ruff format --check .

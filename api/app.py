@@ -2,8 +2,10 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
+from starlette.routing import BaseRoute
 
 from api import (
     admin,
@@ -56,14 +58,21 @@ def create_app(settings: Settings, profile: Profile) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        generate_unique_id_function=lambda route: route.name,
     )
     app.state.front = front
     app.state.voices = Voices()
     auth.install(app, settings)
     app.add_middleware(Measured, metrics=front.metrics)
     handlers.install(app)
+    app.router.routes.extend(_routes())
+    return app
+
+
+@cache
+def _routes() -> list[BaseRoute]:
+    """Those of all modules: the same in every application of a process, for they take long to build."""
+    router = APIRouter(generate_unique_id_function=lambda route: route.name)
     chosen = (models, route, feedback)
     for module in (generate, audio, files, batches, transcriptions, *chosen, jobs, resume, queue, usage, admin, health):
-        app.include_router(module.router)
-    return app
+        router.include_router(module.router)
+    return router.routes

@@ -61,9 +61,8 @@ def _allowed(user: str, lanes: list[str]) -> list[str]:
         return _written([keys.ALL, keys.LIMITS, *lanes]) + _heard(ours)
     if user == WORKER:
         named = [name("*") for name in (*_OF_WORKERS, *_ALSO_OF_WORKERS)]
-        return _written([*named, keys.LANE_COUNT, keys.LOGS, keys.LIMITS, *lanes, *kombus]) + _heard(
-            [*ours, _CELERY_EVENTS]
-        )
+        named += [keys.LANE_COUNT, keys.LOGS, keys.LIMITS]
+        return _written([*named, *lanes, *kombus]) + _heard([*ours, _CELERY_EVENTS])
     read = [keys.service("*"), keys.active("*"), keys.DEFAULT_QUEUE, *lanes]
     own = [_KOMBU_BINDINGS, *_OF_LISTENERS, *keys.UNACKED_OF_FLOWER]
     return [f"%R~{name}" for name in read] + _written(own) + _heard([_CELERY_EVENTS, _REMOTE_CONTROL])

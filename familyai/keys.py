@@ -41,7 +41,7 @@
 | `familyai:usage:{day}`           | hash    | worker                         | after `usage_days`               |
 | `familyai:set-aside`             | zset    | front (take back)              | never; entries a week later |
 | `familyai:log:{job}`             | stream  | worker, front (take back)      | `replay_s` after its last write  |
-| `familyai:logs`                  | zset    | worker, front (erase)          | never; entries some time after their logs |
+| `familyai:logs`                  | zset    | worker, front (erase)          | never; entries after their logs  |
 | `familyai:detached`              | zset    | front (enqueue, watch)         | never; entries when ended        |
 | `LIMITS:{familyai/{window}/{who}}`, its `/-1` | string | front, worker (limits) | after twice the window |
 """

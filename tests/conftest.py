@@ -4,14 +4,39 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from familyai.broker import connect
 from tests.support import Broker
 from workers import telemetry
 
 telemetry.turn_off()  # for engines that tests load themselves
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
+
+HERE = Path(__file__).parent
+SHORT = {"api", "familyai", "routing"}
+
+
+class ByFile(LoadFileScheduling):
+    """A file's tests run in one process, one after the other; those of the stack with real engines all in the same."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "tests/acceptance" if nodeid.startswith("tests/acceptance/") else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
+    config.option.loadscopereorder = False  # as collected
+    return ByFile(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Short ones come last, so that no process is left with a long file when the others are done."""
+    items.sort(key=lambda item: item.path.relative_to(HERE).parts[0] in SHORT)
 
 
 @pytest.fixture(scope="session")

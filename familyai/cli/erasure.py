@@ -1,5 +1,5 @@
-"""The last thing before the broker stops: what is over by then leaves its disk, and answers that somebody might have come
-back for."""
+"""The last thing before the broker stops: what is over by then leaves its disk, and so do the answers that somebody
+might have come back for."""
 
 from dataclasses import dataclass, field
 

@@ -1,18 +1,26 @@
 """What runs, waits or was set aside, as a table."""
 
-import time
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from typer.testing import CliRunner
 
+from familyai.cli import jobs
 from familyai.cli.main import app
 from tests.familyai.cli.support import SET_ASIDE, FakeApi
 
+NOW_S = 1_800_000_000.0
+
+
+@pytest.fixture(autouse=True)
+def now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "time", SimpleNamespace(time=lambda: NOW_S))
+
 
 def job(**changed: Any) -> dict[str, Any]:
-    now_s = time.time()
     plain = {"id": "job-1", "state": "running", "member": "leo", "queue": "chat", "attempt": 1, "position": None}
-    return plain | {"created_at": now_s - 5, "ended_at": None} | changed
+    return plain | {"created_at": NOW_S - 5, "ended_at": None} | changed
 
 
 def printed(*words: str) -> list[str]:
@@ -32,7 +40,7 @@ def test_what_runs_and_waits(api: FakeApi) -> None:
 
 
 def test_what_was_set_aside_says_where_to_look(api: FakeApi) -> None:
-    api.jobs[SET_ASIDE] = [job(state="failed", attempt=3, ended_at=time.time() - 90)]
+    api.jobs[SET_ASIDE] = [job(state="failed", attempt=3, ended_at=NOW_S - 90)]
     head, told, *hint = printed("--failed")
 
     assert (head, told) == ("job queue member state begun since", "job-1 chat leo failed 3 times 1 min 30 s")
