@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import math
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -20,6 +21,8 @@ log = logging.getLogger(__name__)
 MOST_UNREAD_BYTES = 256_000_000
 """Of all answers together that came faster than they are read; as spoken text, about nine hours."""
 CHECK_EVERY_BYTES = 4_000_000
+JUST_NOW_S = 1.0
+"""A connection that broke and is made anew at once is no reason to refuse anybody."""
 AT_ONCE_BYTES = 4_000_000
 """About so much of an answer is given to the server at once, which holds it until the client takes it."""
 
@@ -180,8 +183,8 @@ class ReplyHub:
         self._unchecked_bytes = 0
 
     def check_connected(self) -> None:
-        """Raises Unavailable while no frame could be heard."""
-        if not self.subscription.connected.is_set():
+        """Raises Unavailable while no frame could be heard, unless the connection has broken just now."""
+        if not self.subscription.connected.is_set() and time.monotonic() - self.subscription.lost_at_s > JUST_NOW_S:
             raise broker_down()
 
     def open(self, job: Job) -> Reply:
@@ -192,6 +195,8 @@ class ReplyHub:
         missed = self._on_missed if job.logged else None
         reply = Reply(job.id, job.queue, job.deadline_s, continues=job.continues, on_missed=missed)
         self._open[job.id] = reply
+        if not self.subscription.connected.is_set():
+            self._miss(reply)
         return reply
 
     def follow(self, job_id: str, queue: str, deadline_s: float = math.inf) -> Reply:
@@ -213,10 +218,13 @@ class ReplyHub:
     def miss_all(self) -> None:
         """The broker was away, and with it what was said meanwhile."""
         for reply in self._open.values():
-            if reply.is_logged:
-                reply.miss()
-            else:
-                reply.fail(broker_down())
+            self._miss(reply)
+
+    def _miss(self, reply: Reply) -> None:
+        if reply.is_logged:
+            reply.miss()
+        else:
+            reply.fail(broker_down())
 
     def fail_all(self, failure: FamilyAIError) -> None:
         """Every open answer ends with this."""

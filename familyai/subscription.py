@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import Callable
 
 from redis.asyncio.client import PubSub
@@ -30,6 +32,8 @@ class Subscription:
         self._on_message = on_message
         self._on_lost = on_lost
         self.connected = asyncio.Event()
+        self.lost_at_s = -math.inf
+        """When the connection broke, by the monotonic clock."""
 
     async def run(self) -> None:
         """Subscribes, listens, and starts over when the broker goes away, after 0.1 s at first and 1 s at most."""
@@ -75,4 +79,5 @@ class Subscription:
     def _lost(self) -> None:
         if self.connected.is_set():
             self.connected.clear()
+            self.lost_at_s = time.monotonic()
             self._on_lost()

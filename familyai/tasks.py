@@ -21,6 +21,10 @@ from familyai.job import Job
 
 SERVE = "familyai.serve"
 VISIBILITY_TIMEOUT_S = 6 * 3600
+SILENT_S = 5
+"""A broker that does not answer for so long is asked anew, on another connection."""
+HEALTH_CHECK_S = 3
+"""Between two looks whether an answer to a request for messages is overdue."""
 TURN = "familyai_turn"
 """The header with what a worker needs to know before the claim, by a Job's own names: `cost`, `weight`, `width`,
 `most_running`, `shares_lane`."""
@@ -48,13 +52,18 @@ def make_app(broker_url: str, lanes: Sequence[str] = (), **transport_options: An
         worker_soft_shutdown_timeout=0,
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_enable_prefetch_count_reduction=False,  # whose jobs still run, their turns know
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        broker_channel_error_retry=True,  # a broker whose disk is full refuses commands, and is no reason to end
         broker_transport_options={
             "visibility_timeout": VISIBILITY_TIMEOUT_S,
             "priority_steps": [0],  # the order of lanes decides; kombu would wait on four lists for each
             "socket_keepalive": True,
-            "health_check_interval": 10,
+            "socket_timeout": SILENT_S,
+            "socket_connect_timeout": SILENT_S,
+            "health_check_interval": HEALTH_CHECK_S,
             **transport_options,
         },
         timezone="UTC",
@@ -63,8 +72,9 @@ def make_app(broker_url: str, lanes: Sequence[str] = (), **transport_options: An
 
 
 def celery_queue(name: str) -> Queue:
-    """A queue on the default exchange: messages go straight to its list, no binding needed."""
-    return Queue(name, Exchange(""), routing_key=name)
+    """A queue on the default exchange: messages go straight to its list, so there is nothing to declare. It would take
+    a worker two round trips for each of its hundred lanes, whenever it connects."""
+    return Queue(name, Exchange(""), routing_key=name, no_declare=True)
 
 
 @lru_cache(maxsize=1)

@@ -1,7 +1,9 @@
+import time
+
 import pytest
 
 import api.replies
-from api.replies import Reply, ReplyHub
+from api.replies import JUST_NOW_S, Reply, ReplyHub
 from familyai.errors import Cancelled, EngineFailed, RequestError, Unavailable
 from familyai.frame import NO_SEQ, Body, End, Failed, Frame, Start, encode_frames
 from familyai.job_log import Logged
@@ -179,3 +181,19 @@ async def test_who_is_furthest_behind_is_dropped_when_all_together_are_too_far(m
     with pytest.raises(Unavailable, match="not read"):
         await slow.frames()
     assert b"".join(frame.data for frame in await quick.frames() if isinstance(frame, Body)) == b"123"
+
+
+async def test_a_connection_that_broke_just_now_is_no_reason_to_refuse() -> None:
+    missed: list[Reply] = []
+    hub = ReplyHub("redis://127.0.0.1:1/0", "front-1", on_stray=lambda job_id: None, on_missed=missed.append)
+    hub.subscription.lost_at_s = time.monotonic()
+
+    assert missed == [hub.open(a_job(logged=True))], "its log tells what is not heard"
+
+
+async def test_one_that_stays_away_is() -> None:
+    hub = ReplyHub("redis://127.0.0.1:1/0", "front-1", on_stray=lambda job_id: None, on_missed=lambda reply: None)
+    hub.subscription.lost_at_s = time.monotonic() - JUST_NOW_S - 0.1
+
+    with pytest.raises(Unavailable, match="broker is down"):
+        hub.open(a_job())

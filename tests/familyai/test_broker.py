@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+import uvloop
 from redis.asyncio import Redis
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from familyai.broker import BROKER_ERRORS, CONNECTIONS, connect, connect_pubsub
+from tests.integration.proxy import Proxy
 from tests.support import Broker, free_port
 
 
@@ -33,6 +35,22 @@ async def test_a_wrong_password_is_too(broker_url: str) -> None:
     async with client_of(broker_url.replace("://:", "://:wrong", 1)) as client:
         with pytest.raises(BROKER_ERRORS):
             await client.ping()
+
+
+def test_a_broken_connection_is_one_of_them_under_uvloop_too(broker: Broker, broker_url: str) -> None:
+    """Which raises RuntimeError where one writes to it, unless it breaks in the very moment."""
+
+    async def ask(line: Proxy) -> None:
+        pubsub = connect_pubsub(broker_url.replace(f":{broker.port}/", f":{line.port}/")).pubsub()
+        await pubsub.subscribe("channel")
+        line.reset()
+        async with asyncio.timeout(10):
+            while not pubsub.connection._writer.transport.is_closing():  # noqa: ASYNC110 (it sets no event)
+                await asyncio.sleep(0)
+        await pubsub.ping()
+
+    with Proxy(broker.port).running() as line, pytest.raises(BROKER_ERRORS):
+        uvloop.run(ask(line))
 
 
 async def test_a_broker_that_hangs_does_not_hang_its_clients(own_broker: Broker) -> None:

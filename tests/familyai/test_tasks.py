@@ -86,6 +86,22 @@ def test_a_worker_s_app_takes_json_alone_and_keeps_no_results() -> None:
     assert not conf.worker_enable_remote_control
 
 
+def test_a_worker_s_app_bears_the_broker_s_faults() -> None:
+    conf = make_app("redis://127.0.0.1:1/0", ["chat-fast.00"]).conf
+    assert conf.broker_connection_retry
+    assert conf.broker_connection_max_retries is None
+    assert conf.broker_channel_error_retry
+    assert not conf.worker_enable_prefetch_count_reduction
+    assert not conf.worker_cancel_long_running_tasks_on_connection_loss
+
+
+def test_lanes_are_declared_without_a_word_to_the_broker(broker_url: str, broker_client: SyncRedis) -> None:
+    names = [lane.name for lane in lanes("q", 2)]
+    with make_app(broker_url, names) as app, app.connection_for_read() as connection:
+        app.amqp.TaskConsumer(connection)
+    assert broker_client.keys() == []
+
+
 def test_a_worker_drains_its_lanes_and_a_client_none() -> None:
     names = [lane.name for lane in lanes("chat-fast", 2)]
     conf = make_app("redis://127.0.0.1:1/0", names).conf
