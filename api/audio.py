@@ -19,7 +19,7 @@ from api.relay import Relay
 from api.schemas import EVENTS, SpeechRequest, TranscriptionForm, form_body, json_body, refusals
 from api.submit import client_fields, form_job, route_path
 from api.voices import CurrentVoices
-from api.wishes import CurrentWishes
+from api.wishes import CurrentWishes, Detached
 from familyai.allowance import Allowance
 from familyai.catalogue import Profile, Task
 from familyai.errors import BadRequest
@@ -52,7 +52,9 @@ def _answers(content: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
     return {200: success, **refusals(400, 401, 403, 404, 410, 413, 429, 500, 503, 507)}
 
 
-async def transcribing(request: Request, front: CurrentFront, member: AskingMember, wishes: CurrentWishes) -> Relay:
+async def transcribing(
+    request: Request, front: CurrentFront, member: AskingMember, wishes: CurrentWishes, detached: Detached
+) -> Relay:
     """Raises RequestError; nothing of the upload stays then."""
     job_id, limit_bytes = new_job_id(), int(front.profile.limits.upload_mb * 1e6)
     files = frozenset({"file"})
@@ -72,7 +74,7 @@ async def transcribing(request: Request, front: CurrentFront, member: AskingMemb
             deadline_s=wishes.deadline_s,
         )
         answer = Answer(job, decision.target.queue, Dialect.OPENAI, route=decision.header)
-        return Relay(front, member, job, answer, is_detached=wishes.detach)
+        return Relay(front, member, job, answer, is_detached=detached)
 
 
 def _decision(form: Form, profile: Profile, allowance: Allowance) -> Decision:

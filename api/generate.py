@@ -25,7 +25,7 @@ from api.schemas import (
     refusals,
 )
 from api.submit import route_path
-from api.wishes import CurrentWishes
+from api.wishes import CurrentWishes, Detached
 from familyai.catalogue import Task
 from routing.messages import check_conversation, check_message_request
 
@@ -82,7 +82,13 @@ class Answering:
         self._check = check
 
     async def __call__(
-        self, request: Request, front: CurrentFront, member: AskingMember, wishes: CurrentWishes, data: RawBody
+        self,
+        request: Request,
+        front: CurrentFront,
+        member: AskingMember,
+        wishes: CurrentWishes,
+        detached: Detached,
+        data: RawBody,
     ) -> Relay:
         """Raises RequestError."""
         path, accept = route_path(request), request.headers.get("accept", "*/*")
@@ -93,7 +99,7 @@ class Answering:
         queue, dialect = decision.target.queue, dialect_of(job.path)
         answer = Answer(job, queue, dialect, route=decision.header, is_stream=is_stream)
         routed = await seen(front, asked, job, decision)
-        return Relay(front, member, job, answer, routed, is_detached=wishes.detach)
+        return Relay(front, member, job, answer, routed, is_detached=detached)
 
 
 Generated = Annotated[Relay, Depends(Answering(Task.GENERATE))]

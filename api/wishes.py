@@ -28,7 +28,6 @@ class Wishes:
     priority: Priority = Priority.INTERACTIVE
     deadline_s: float | None = None
     prefer: Prefer | None = None
-    detach: bool = False
 
 
 _Priority = Header(alias=PRIORITY, description=f"One of {', '.join(Priority)}: to let others go first.")
@@ -51,18 +50,22 @@ async def wishes_of(
     priority: Annotated[str | None, _Priority] = None,
     deadline: Annotated[str | None, _Deadline] = None,
     prefer: Annotated[str | None, _Prefer] = None,
-    detach: Annotated[str | None, _Detach] = None,
 ) -> Wishes:
     """Raises BadRequest that names the header."""
     return Wishes(
         priority=Priority.INTERACTIVE if priority is None else _one_of(Priority, priority, PRIORITY),
         deadline_s=None if deadline is None else _deadline_s(deadline),
         prefer=None if prefer is None else _one_of(Prefer, prefer, PREFER),
-        detach=False if detach is None else _truth(detach),
     )
 
 
+async def detachment(detach: Annotated[str | None, _Detach] = None) -> bool:
+    """Raises BadRequest that names the header."""
+    return detach is not None and _truth(detach)
+
+
 CurrentWishes = Annotated[Wishes, Depends(wishes_of)]
+Detached = Annotated[bool, Depends(detachment)]
 
 
 def _one_of(kind: type[Word], text: str, header: str) -> Word:

@@ -141,7 +141,15 @@ async def test_fields_of_forms(served: Served, path: str, raw: bytes) -> None:
 
 @pytest.mark.parametrize("value", [b"\xff\xfe", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"a" * 9000, b"9" * 5000, b"-1"])
 async def test_values_of_headers(served: Served, value: bytes) -> None:
-    names = ["X-FamilyAI-Priority", "X-FamilyAI-Deadline-S", "X-FamilyAI-Prefer", "Accept", "Content-Type", "Host"]
+    names = [
+        "X-FamilyAI-Priority",
+        "X-FamilyAI-Deadline-S",
+        "X-FamilyAI-Prefer",
+        "X-FamilyAI-Detach",
+        "Accept",
+        "Content-Type",
+        "Host",
+    ]
     for name in [*names, "Content-Encoding", "Last-Event-ID", "X-Forwarded-For", "x-openwebui-user-id"]:
         response = await served.client.post("/v1/route", json={"model": "no"}, headers={name: value})
         check(response)

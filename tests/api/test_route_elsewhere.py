@@ -86,6 +86,7 @@ async def test_no_model_of_a_household_without_a_voice_speaks(served: Served) ->
 def test_what_can_be_said_beside_a_request_is_described(served: Served, path: str) -> None:
     parameters = served.app.openapi()["paths"][path]["post"]["parameters"]
     described = {parameter["name"]: parameter for parameter in parameters if parameter["in"] == "header"}
-    assert described.keys() == {"X-FamilyAI-Priority", "X-FamilyAI-Deadline-S", "X-FamilyAI-Prefer"}
+    stays = {"X-FamilyAI-Detach"} if path != "/v1/route" else set()
+    assert described.keys() == {"X-FamilyAI-Priority", "X-FamilyAI-Deadline-S", "X-FamilyAI-Prefer"} | stays
     assert "speed, quality" in described["X-FamilyAI-Prefer"]["description"]
     assert not any(parameter["required"] for parameter in described.values())
