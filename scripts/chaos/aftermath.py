@@ -19,14 +19,20 @@ from .doors import Doors, Refused
 AT_ONCE = 16
 POLL_S = 0.5
 ENDS = ("done", "failed", "cancelled")
+DETACHED = "familyai:detached"
 
 
-async def leaks(redis: Redis, profile: Profile, members: Iterable[str], limit_s: float) -> dict[str, str]:
+async def leaks(redis: Redis, profile: Profile, limit_s: float) -> dict[str, str]:
     """By key, what is there that should not be, once it has had so long to go. Raises BROKER_ERRORS."""
     deadline_s = time.monotonic() + limit_s
-    while (found := await _found(redis, profile, members)) and time.monotonic() < deadline_s:  # noqa: ASYNC110
+    while (found := await _found(redis, profile)) and time.monotonic() < deadline_s:  # noqa: ASYNC110
         await asyncio.sleep(POLL_S)
     return found
+
+
+async def reservations(redis: Redis, members: Iterable[str]) -> int:
+    """Those that no job stands behind any more. They go when they are in somebody's way (`familyai.in_flight`)."""
+    return sum([await redis.hlen(keys.in_flight(member)) for member in members])
 
 
 async def unended(doors: Doors, jobs: Iterable[str]) -> dict[str, str]:
@@ -58,9 +64,9 @@ async def watch_memory(redis: Redis, seen: list[int], every_s: float = 1.0) -> N
         await asyncio.sleep(every_s)
 
 
-async def _found(redis: Redis, profile: Profile, members: Iterable[str]) -> dict[str, str]:
+async def _found(redis: Redis, profile: Profile) -> dict[str, str]:
     names = [name for queue in profile.models for name in _of_queue(queue, profile.fairness.lanes)]
-    names += [keys.in_flight(member) for member in members] + _detached()
+    names += [DETACHED]
     kinds = [cast(bytes, await redis.type(name)) for name in names]
     return {name: await _words(redis, name, kind) for name, kind in zip(names, kinds, strict=True) if kind != b"none"}
 
@@ -69,10 +75,6 @@ def _of_queue(queue: str, count: int) -> list[str]:
     named = [keys.running(queue), keys.backlog(queue), keys.active(queue)]
     named += [name for name in keys.unacked(queue).values() if "mutex" not in name]
     return named + [name for lane in lanes(queue, count) for name in (lane.name, keys.waiting(lane.name))]
-
-
-def _detached() -> list[str]:
-    return [name for name in (getattr(keys, "DETACHED", None),) if name]
 
 
 async def _words(redis: Redis, name: str, kind: bytes) -> str:

@@ -12,6 +12,7 @@ from .transcript import Ended, Transcript
 from .verdicts import is_told
 
 UNREACHABLE = (httpx.ConnectError, httpx.ConnectTimeout)
+NO_CONNECTION = "no connection"
 PAUSE_S = 0.5
 """Between hanging up and coming back."""
 NOT_NOW = 503
@@ -20,9 +21,7 @@ NOT_NOW = 503
 
 async def ask(doors: Doors, question: Question, transcript: Transcript) -> None:
     """Fills in the transcript until its answer is over. Cancelled, it stays `WAITING`."""
-    door = doors.any()
-    headers = {"x-familyai-detach": "true"} if question.detach else {}
-    await _read(transcript, doors, door, "POST", question.path, json=question.body(), headers=headers)
+    door = await _begin(doors, question, transcript)
     while question.detach and transcript.job_id and transcript.ended is Ended.CUT and not is_told(transcript):
         await asyncio.sleep(PAUSE_S if transcript.code == "client left" else RETRY_S)
         door = doors.other(door)
@@ -48,18 +47,29 @@ async def resume(doors: Doors, door: int, transcript: Transcript) -> None:
         transcript.ended = Ended.CUT
 
 
+async def _begin(doors: Doors, question: Question, transcript: Transcript) -> int:
+    """At the other door where one is shut: nobody heard it there. Returns the one that was asked last."""
+    headers = {"x-familyai-detach": "true"} if question.detach else {}
+    door = doors.any()
+    await _read(transcript, doors, door, "POST", question.path, json=question.body(), headers=headers)
+    if transcript.code == NO_CONNECTION:
+        door = doors.other(door)
+        await _read(transcript, doors, door, "POST", question.path, json=question.body(), headers=headers)
+    return door
+
+
 async def _read(transcript: Transcript, doors: Doors, door: int, method: str, path: str, **more: object) -> None:
     """One connection. Its end is the transcript's, unless somebody goes on."""
-    transcript.connections += 1
     transcript.ended, transcript.code = Ended.WAITING, ""
     try:
         async with doors.open(door, method, path, **more) as response:
+            transcript.connections += 1
             transcript.job_id = response.headers.get("x-familyai-job-id", transcript.job_id)
             await _write_down(transcript, response)
     except Refused as refused:
         transcript.ended, transcript.code, transcript.status = Ended.REFUSED, refused.code, refused.status
     except UNREACHABLE:
-        transcript.ended, transcript.code = Ended.CUT, "no connection"
+        transcript.ended, transcript.code = Ended.CUT, NO_CONNECTION
     except httpx.TransportError:
         transcript.ended, transcript.code = Ended.CUT, "connection cut"
     transcript.ended_s = time.monotonic()

@@ -59,7 +59,6 @@ async def _lines_judged(doors: Doors, question: Question, transcript: Transcript
 
 async def _begun(doors: Doors, transcript: Transcript, path: str, **wish: Any) -> dict[str, Any] | None:
     """Asked once: whether a request that broke was heard, nobody knows."""
-    transcript.connections += 1
     try:
         made: dict[str, Any] = orjson.loads(await doors.once(doors.any(), "POST", path, **wish))
         return made

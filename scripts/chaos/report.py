@@ -45,8 +45,8 @@ def as_json(outcome: Outcome, machine: Any) -> dict[str, Any]:
         "good": outcome.is_good,
         "seconds": outcome.seconds,
         "kills": [_kill_json(outcome, one) for one in outcome.killed],
-        "requests": dict(tally.requests),
-        "good_answers": dict(tally.good),
+        "requests": {str(sort): count for sort, count in tally.requests.items()},
+        "good_answers": {str(sort): count for sort, count in tally.good.items()},
         "errors": dict(tally.errors),
         "faults": {fault.value: tally.faults[fault] for fault in Fault},
         "told": tally.told,
@@ -57,6 +57,7 @@ def as_json(outcome: Outcome, machine: Any) -> dict[str, Any]:
         "left_in_broker": outcome.leaks,
         "not_ended": outcome.unended,
         "listed": outcome.listed,
+        "reservations": outcome.reservations,
         "broker_memory_bytes": {"at_end": outcome.memory_bytes[-1], "most": max(outcome.memory_bytes)},
         "broken": outcome.broken,
     }
@@ -80,6 +81,7 @@ def _rows(outcome: Outcome) -> list[tuple[str, str, bool]]:
     rows += [("jobs that never ended", str(len(outcome.unended)), not outcome.unended)]
     rows += [("jobs still listed", str(len(outcome.listed)), not outcome.listed)]
     rows += [("keys left in the broker", str(len(outcome.leaks)), not outcome.leaks)]
+    rows += [("reservations that are yet to be dropped", str(outcome.reservations), True)]
     rows += [("broker's memory at the end, at most, MB", ", ".join(memory), True)]
     return [*rows, ("duration", f"{outcome.seconds:.0f} s", True)]
 

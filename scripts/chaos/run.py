@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from .aftermath import leaks, listed, unended, watch_memory
+from .aftermath import leaks, listed, reservations, unended, watch_memory
 from .clients import Client
 from .doors import new_http
 from .household import MEMBERS, Household, NotBack, household
@@ -58,6 +58,7 @@ class Outcome:
     leaks: dict[str, str] = field(default_factory=dict)
     unended: dict[str, str] = field(default_factory=dict)
     listed: list[str] = field(default_factory=list)
+    reservations: int = 0
     memory_bytes: list[int] = field(default_factory=list)
     seconds: float = 0.0
     broken: str = ""
@@ -139,7 +140,8 @@ async def _kill(
 
 async def _look_back(stack: Household, http: httpx.AsyncClient, outcome: Outcome) -> None:
     doors = stack.doors(http, stack.admin_key, random.Random(outcome.options.seed))  # noqa: S311 (no secret)
-    outcome.leaks = await leaks(stack.redis, stack.profile, MEMBERS, LEAK_LIMIT_S)
+    outcome.leaks = await leaks(stack.redis, stack.profile, LEAK_LIMIT_S)
+    outcome.reservations = await reservations(stack.redis, MEMBERS)
     outcome.unended = await unended(doors, outcome.tally.jobs)
     outcome.listed = await listed(doors)
     outcome.memory_bytes.append(int((await stack.redis.info("memory"))["used_memory"]))

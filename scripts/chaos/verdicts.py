@@ -84,7 +84,7 @@ def judge_lines(wanted: Mapping[str, object], told: Sequence[dict[str, Any]]) ->
 
 def _is_loss(transcript: Transcript) -> bool:
     """Whoever comes back for an answer that was promised to be kept has lost it when nobody knows of it."""
-    return transcript.connections > 1 and transcript.code in ("job_not_found", "answer_not_kept")
+    return transcript.code in ("job_not_found", "answer_not_kept")
 
 
 def _judge_stream(transcript: Transcript) -> Verdict:
