@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import httpx
 
@@ -11,17 +13,17 @@ from .questions import STREAMED, Question
 from .transcript import Ended, Transcript
 from .verdicts import is_told
 
-UNREACHABLE = (httpx.ConnectError, httpx.ConnectTimeout)
-NO_CONNECTION = "no connection"
 PAUSE_S = 0.5
 """Between hanging up and coming back."""
-NOT_NOW = 503
-"""The status of a front that stops, or has no broker: another time, or another front, may know more."""
+NOT_NOW = ("broker_down", "stopping", "too_many_connections")
+"""What a front says of itself, and not of the job: another time, or another front, may know more."""
 
 
 async def ask(doors: Doors, question: Question, transcript: Transcript) -> None:
     """Fills in the transcript until its answer is over. Cancelled, it stays `WAITING`."""
-    door = await _begin(doors, question, transcript)
+    door = await doors.open_one()
+    headers = {"x-familyai-detach": "true"} if question.detach else {}
+    await _read(transcript, doors, door, "POST", question.path, json=question.body(), headers=headers)
     while question.detach and transcript.job_id and transcript.ended is Ended.CUT and not is_told(transcript):
         await asyncio.sleep(PAUSE_S if transcript.code == "client left" else RETRY_S)
         door = doors.other(door)
@@ -43,36 +45,32 @@ async def resume(doors: Doors, door: int, transcript: Transcript) -> None:
     headers = {"last-event-id": str(transcript.last_number)}
     path = f"/v1/jobs/{transcript.job_id}/events"
     await _read(transcript, doors, door, "GET", path, headers=headers)
-    if transcript.ended is Ended.REFUSED and transcript.status == NOT_NOW:
+    if transcript.ended is Ended.REFUSED and transcript.code in NOT_NOW:
         transcript.ended = Ended.CUT
 
 
-async def _begin(doors: Doors, question: Question, transcript: Transcript) -> int:
-    """At the other door where one is shut: nobody heard it there. Returns the one that was asked last."""
-    headers = {"x-familyai-detach": "true"} if question.detach else {}
-    door = doors.any()
-    await _read(transcript, doors, door, "POST", question.path, json=question.body(), headers=headers)
-    if transcript.code == NO_CONNECTION:
-        door = doors.other(door)
-        await _read(transcript, doors, door, "POST", question.path, json=question.body(), headers=headers)
-    return door
+@contextmanager
+def written_down(transcript: Transcript) -> Iterator[None]:
+    """Of whatever is asked in the block: how it was refused or cut, if it was, and when it was over."""
+    try:
+        yield
+    except Refused as refused:
+        transcript.ended, transcript.code, transcript.status = Ended.REFUSED, refused.code, refused.status
+    except (httpx.ConnectError, httpx.ConnectTimeout):
+        transcript.ended, transcript.code = Ended.CUT, "no connection"
+    except httpx.TransportError:
+        transcript.ended, transcript.code = Ended.CUT, "connection cut"
+    transcript.ended_s = time.monotonic()
 
 
 async def _read(transcript: Transcript, doors: Doors, door: int, method: str, path: str, **more: object) -> None:
     """One connection. Its end is the transcript's, unless somebody goes on."""
     transcript.ended, transcript.code = Ended.WAITING, ""
-    try:
+    with written_down(transcript):
         async with doors.open(door, method, path, **more) as response:
             transcript.connections += 1
             transcript.job_id = response.headers.get("x-familyai-job-id", transcript.job_id)
             await _write_down(transcript, response)
-    except Refused as refused:
-        transcript.ended, transcript.code, transcript.status = Ended.REFUSED, refused.code, refused.status
-    except UNREACHABLE:
-        transcript.ended, transcript.code = Ended.CUT, NO_CONNECTION
-    except httpx.TransportError:
-        transcript.ended, transcript.code = Ended.CUT, "connection cut"
-    transcript.ended_s = time.monotonic()
 
 
 async def _write_down(transcript: Transcript, response: httpx.Response) -> None:

@@ -2,12 +2,12 @@
 
 import asyncio
 import time
-from typing import Any
+from typing import Any, cast
 
-import httpx
 import orjson
 
-from .doors import Doors, Refused
+from .answers import written_down
+from .doors import Doors
 from .questions import Question
 from .transcript import Ended, Transcript
 from .verdicts import Verdict, judge_lines
@@ -59,15 +59,8 @@ async def _lines_judged(doors: Doors, question: Question, transcript: Transcript
 
 async def _begun(doors: Doors, transcript: Transcript, path: str, **wish: Any) -> dict[str, Any] | None:
     """Asked once: whether a request that broke was heard, nobody knows."""
-    try:
-        made: dict[str, Any] = orjson.loads(await doors.once(doors.any(), "POST", path, **wish))
-        return made
-    except Refused as refused:
-        transcript.ended, transcript.code, transcript.status = Ended.REFUSED, refused.code, refused.status
-    except httpx.TransportError as error:
-        connects = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
-        transcript.ended, transcript.code = Ended.CUT, "no connection" if connects else "connection cut"
-    transcript.ended_s = time.monotonic()
+    with written_down(transcript):
+        return cast(dict[str, Any], orjson.loads(await doors.once(await doors.open_one(), "POST", path, **wish)))
     return None
 
 
