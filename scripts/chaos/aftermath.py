@@ -30,9 +30,15 @@ async def leaks(redis: Redis, profile: Profile, limit_s: float) -> dict[str, str
     return found
 
 
-async def reservations(redis: Redis, members: Iterable[str]) -> int:
-    """Those that no job stands behind any more. They go when they are in somebody's way (`familyai.in_flight`)."""
-    return sum([await redis.hlen(keys.in_flight(member)) for member in members])
+async def reservations(redis: Redis, members: Iterable[str]) -> dict[str, str]:
+    """Those that no job stands behind any more, with its state. They go when they are in somebody's way
+    (`familyai.in_flight`)."""
+    found = {}
+    for member in members:
+        for job_id, entry in (await redis.hgetall(keys.in_flight(member))).items():
+            state = await redis.hget(keys.job(job_id.decode()), "state") or b"unknown"
+            found[job_id.decode()] = f"{member} {entry.decode()}, {state.decode()}"
+    return found
 
 
 async def unended(doors: Doors, jobs: Iterable[str]) -> dict[str, str]:

@@ -81,7 +81,7 @@ def _rows(outcome: Outcome) -> list[tuple[str, str, bool]]:
     rows += [("jobs that never ended", str(len(outcome.unended)), not outcome.unended)]
     rows += [("jobs still listed", str(len(outcome.listed)), not outcome.listed)]
     rows += [("keys left in the broker", str(len(outcome.leaks)), not outcome.leaks)]
-    rows += [("reservations that are yet to be dropped", str(outcome.reservations), True)]
+    rows += [("reservations that are yet to be dropped", str(len(outcome.reservations)), True)]
     rows += [("broker's memory at the end, at most, MB", ", ".join(memory), True)]
     return [*rows, ("duration", f"{outcome.seconds:.0f} s", True)]
 

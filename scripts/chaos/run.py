@@ -58,7 +58,7 @@ class Outcome:
     leaks: dict[str, str] = field(default_factory=dict)
     unended: dict[str, str] = field(default_factory=dict)
     listed: list[str] = field(default_factory=list)
-    reservations: int = 0
+    reservations: dict[str, str] = field(default_factory=dict)
     memory_bytes: list[int] = field(default_factory=list)
     seconds: float = 0.0
     broken: str = ""
