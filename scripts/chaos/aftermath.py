@@ -35,8 +35,9 @@ async def reservations(redis: Redis, members: Iterable[str]) -> dict[str, str]:
     (`familyai.in_flight`)."""
     found = {}
     for member in members:
-        for job_id, entry in (await redis.hgetall(keys.in_flight(member))).items():
-            state = await redis.hget(keys.job(job_id.decode()), "state") or b"unknown"
+        entries = cast(dict[bytes, bytes], await redis.hgetall(keys.in_flight(member)))
+        for job_id, entry in entries.items():
+            state = cast(bytes | None, await redis.hget(keys.job(job_id.decode()), "state")) or b"unknown"
             found[job_id.decode()] = f"{member} {entry.decode()}, {state.decode()}"
     return found
 

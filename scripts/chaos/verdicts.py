@@ -89,7 +89,7 @@ def _is_loss(transcript: Transcript) -> bool:
 
 def _judge_stream(transcript: Transcript) -> Verdict:
     said = _said(transcript)
-    faults = _check_numbers([event.number for event in transcript.events if event.number is not None])
+    faults = _check_numbers([event.number for event in transcript.events], has_error=said.error is not None)
     faults |= {Fault.DUPLICATED} if said.dones > 1 else set()
     faults |= {Fault.CHANGED} if said.after_end or (said.dones and transcript.is_torn) else set()
     faults |= _check_words(transcript.question, said)
@@ -147,12 +147,13 @@ def _responses(transcript: Transcript) -> _Said:
     return _Said(pieces, len(ends), error, len(kinds[first + 1 :]))
 
 
-def _check_numbers(numbers: list[int]) -> set[Fault]:
-    """Ids count from one, without a gap."""
-    faults = {Fault.DUPLICATED} if len(set(numbers)) < len(numbers) else set()
-    if sorted(set(numbers)) != list(range(1, len(set(numbers)) + 1)) or numbers != sorted(numbers):
-        faults.add(Fault.CHANGED)
-    return faults
+def _check_numbers(numbers: list[int | None], has_error: bool) -> set[Fault]:
+    """Ids count from one, without a gap. The error with which a front ends a stream has none: it is no part of it."""
+    if has_error and numbers[-1] is None:
+        numbers = numbers[:-1]
+    if len(set(numbers)) < len(numbers) and None not in numbers:
+        return {Fault.DUPLICATED}
+    return set() if numbers == list(range(1, len(numbers) + 1)) else {Fault.CHANGED}
 
 
 def _check_words(question: Question, said: _Said) -> set[Fault]:

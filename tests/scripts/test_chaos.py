@@ -98,6 +98,12 @@ def test_ids_that_skip_one_are_a_change() -> None:
     assert judge(skipped).faults == {Fault.CHANGED}
 
 
+def test_events_without_an_id_are_a_change_for_nobody_could_come_back_to_them() -> None:
+    nameless = transcript(STREAM)
+    nameless.events = [event._replace(number=None) for event in nameless.events]
+    assert judge(nameless).faults == {Fault.CHANGED}
+
+
 def test_a_whole_answer_is_compared_in_one_piece() -> None:
     def body(text: str, tokens: int = WORDS) -> bytes:
         return orjson.dumps({"choices": [{"message": {"content": text}}], "usage": {"completion_tokens": tokens}})
