@@ -58,7 +58,7 @@ def as_json(outcome: Outcome, machine: Any) -> dict[str, Any]:
         "not_ended": outcome.unended,
         "listed": outcome.listed,
         "reservations": outcome.reservations,
-        "broker_memory_bytes": {"at_end": outcome.memory_bytes[-1], "most": max(outcome.memory_bytes)},
+        "broker_memory_bytes": dict(zip(("at_end", "most"), _memory_bytes(outcome), strict=True)),
         "broken": outcome.broken,
     }
 
@@ -69,7 +69,7 @@ def _rows(outcome: Outcome) -> list[tuple[str, str, bool]]:
     by_kind = Counter(one.kill.kind for one in outcome.killed)
     kinds = ", ".join(f"{by_kind[kind]} {kind}" for kind in Kind)
     errors = sum(tally.errors.values())
-    memory = [f"{size / 1e6:.1f}" for size in (outcome.memory_bytes[-1], max(outcome.memory_bytes))]
+    memory = [f"{size / 1e6:.1f}" for size in _memory_bytes(outcome)]
     rows = [("requests", f"{tally.requests.total():,}", True)]
     rows += [(f"  {sort}", f"{count:,} ({tally.good[sort]:,} whole)", True) for sort, count in tally.requests.items()]
     rows += [("events", f"{tally.events:,}", True), ("kills", f"{len(outcome.killed)} ({kinds})", True)]
@@ -92,6 +92,12 @@ def _details(outcome: Outcome) -> list[str]:
     lines += [f"left in the broker: {key}: {words}" for key, words in outcome.leaks.items()]
     lines += [f"never ended: {job} is {state}" for job, state in list(outcome.unended.items())[:20]]
     return lines + [f"still listed: {job}" for job in outcome.listed[:20]]
+
+
+def _memory_bytes(outcome: Outcome) -> tuple[int, int]:
+    """At the end, and at most."""
+    seen = outcome.memory_bytes or [0]
+    return seen[-1], max(seen)
 
 
 def _gap_words(outcome: Outcome) -> str:
