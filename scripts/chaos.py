@@ -40,6 +40,7 @@ def main(
     keep: Annotated[Path | None, typer.Option(help="Run in this new folder, and leave it there: logs, broker.")] = None,
 ) -> None:
     """Kills processes under load. Exits 1 when anything was lost, doubled, cut off unsaid, or left behind."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell takes from what it runs in the background
     signal.signal(signal.SIGTERM, _interrupt)
     machine = this_machine()
     options = Options(seed or secrets.randbelow(10**6) + 1, kills, streams, gap_s, real, detach, keep=keep)
