@@ -13,8 +13,8 @@ from .tally import Tally
 from .transcript import Ended, Transcript
 from .verdicts import Fault, Verdict, judge
 
-LIMIT_S = 240.0
-"""Whoever has neither an answer nor an error by then has lost it."""
+LIMIT_S = 900.0
+"""Whoever has neither an answer nor an error by then has lost it: nothing waits in a queue for more than 600 s."""
 AFTER_AN_ERROR_S = 0.3
 _LOST = frozenset({Fault.LOST})
 

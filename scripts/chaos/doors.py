@@ -34,13 +34,15 @@ class Doors:
         return (door + 1) % len(self._urls)
 
     async def open_one(self) -> int:
-        """Any, but the other where nobody listens at the first."""
+        """Any at which somebody listens, as soon as there is one."""
         door = self.any()
-        try:
-            await self.once(door, "GET", "/health")
-        except httpx.TransportError:
-            return self.other(door)
-        return door
+        while True:
+            try:
+                await self.once(door, "GET", "/health")
+                return door
+            except httpx.TransportError:
+                door = self.other(door)
+                await asyncio.sleep(RETRY_S)
 
     @asynccontextmanager
     async def open(self, door: int, method: str, path: str, **more: Any) -> AsyncIterator[httpx.Response]:

@@ -27,7 +27,7 @@ from .plan import Kind
 from .questions import ECHOED, Sort
 
 MEMBERS = ("ada", "ben", "cem", "dora")
-HEALTHY_AGAIN_S = 300.0
+HEALTHY_AGAIN_S = 600.0
 """So long a process may take to come back before the run is given up."""
 PROBE_S = 0.1
 

@@ -36,7 +36,7 @@ class Options:
     gap_s: float = 6.0
     real: bool = False
     detach: bool = True
-    settle_s: float = 120.0
+    settle_s: float = 180.0
     keep: Path | None = None
 
 
