@@ -3,7 +3,7 @@
 | key                              | type    | written by                     | expires                          |
 |----------------------------------|---------|--------------------------------|----------------------------------|
 | `{lane}`                         | list    | front (enqueue), kombu         | never; Celery's own queues       |
-| `unacked:{queue}` and its kin    | kombu's | kombu in that queue's workers  | never; entries at a job's end   |
+| `unacked:{queue}` and its kin    | kombu's | kombu in that queue's workers  | never; entries when acknowledged |
 | `familyai:job:{job}`             | hash    | front (enqueue), worker        | `record_ttl_s` of its last write |
 | `familyai:waiting:{lane}`        | zset    | front (enqueue), worker        | never; entries at claim, cancel  |
 | `familyai:backlog:{queue}`       | hash    | front (enqueue), worker        | never; entries at claim, cancel  |

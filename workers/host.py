@@ -29,7 +29,6 @@ from familyai.usage import UsageStore
 from workers.accounts import Accounts
 from workers.engines import find_engine
 from workers.fairness import Fairness, Waker
-from workers.leftovers import Leftovers
 from workers.pulse import Pulse
 from workers.serve import Server
 from workers.turns import Turn, Turns
@@ -135,14 +134,7 @@ class Host:
             self._registry,
             self._is_dead,
         )
-        leftovers = Leftovers(self.queue, redis, jobs)
-        self._start(
-            self._server.outbox.run(),
-            fairness.run(),
-            pulse.control(broker_url).run(),
-            pulse.run(),
-            leftovers.run(),
-        )
+        self._start(self._server.outbox.run(), fairness.run(), pulse.control(broker_url).run(), pulse.run())
         settle_heap()
         self.status = "ok"
         log.info("engine loaded", extra={"action": "engine.loaded", "queue": self.queue, "model": model.model})
