@@ -19,7 +19,6 @@ from .doors import Doors, Refused
 AT_ONCE = 16
 POLL_S = 0.5
 ENDS = ("done", "failed", "cancelled")
-DETACHED = "familyai:detached"
 
 
 async def leaks(redis: Redis, profile: Profile, limit_s: float) -> dict[str, str]:
@@ -73,7 +72,7 @@ async def watch_memory(redis: Redis, seen: list[int], every_s: float = 1.0) -> N
 
 async def _found(redis: Redis, profile: Profile) -> dict[str, str]:
     names = [name for queue in profile.models for name in _of_queue(queue, profile.fairness.lanes)]
-    names += [DETACHED]
+    names.append(keys.DETACHED)
     kinds = [cast(bytes, await redis.type(name)) for name in names]
     return {name: await _words(redis, name, kind) for name, kind in zip(names, kinds, strict=True) if kind != b"none"}
 
