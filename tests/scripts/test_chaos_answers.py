@@ -78,7 +78,8 @@ def _without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def doors_of(fronts: Script) -> Doors:
-    return Doors(httpx.AsyncClient(transport=httpx.MockTransport(fronts)), URLS, "key", random.Random(1))  # noqa: S311 (no secret)
+    http = httpx.AsyncClient(transport=httpx.MockTransport(fronts), trust_env=False)
+    return Doors(http, URLS, "key", random.Random(1))  # noqa: S311 (no secret)
 
 
 async def asked(fronts: Fronts, question: Question = QUESTION) -> Transcript:
