@@ -39,7 +39,7 @@ class Client:
         verdict = await self._judged(transcript, self._answer(transcript))
         if question.again and not verdict.faults and not verdict.error:
             again = Transcript(replace(question, leaves_after=0), began_s=time.monotonic())
-            await self._judged(again, _told(read_again(self._doors, again, transcript)))
+            await self._judged(again, read_again(self._doors, again, transcript))
         return verdict
 
     async def _judged(self, transcript: Transcript, answer: Awaitable[Verdict | None]) -> Verdict:
@@ -56,23 +56,16 @@ class Client:
 
     async def _answer(self, transcript: Transcript) -> Verdict | None:
         question = transcript.question
-        match question.sort:
-            case Sort.BATCH:
-                return await self._batch(transcript)
-            case Sort.TRANSCRIPTION:
-                await transcription(self._doors, question, self._recording, transcript)
-            case _:
-                await ask(self._doors, question, transcript)
+        try:
+            match question.sort:
+                case Sort.BATCH:
+                    return await batch(self._doors, question, transcript)
+                case Sort.TRANSCRIPTION:
+                    await transcription(self._doors, question, self._recording, transcript)
+                case _:
+                    await ask(self._doors, question, transcript)
+        except Refused as refused:  # nobody knows of what was begun
+            return Verdict(_LOST, words=str(refused))
         if question.sort is Sort.SPEECH and transcript.ended is Ended.IN_ORDER:
             self._recording = transcript.body
         return None
-
-    async def _batch(self, transcript: Transcript) -> Verdict | None:
-        try:
-            return await batch(self._doors, transcript.question, transcript)
-        except Refused as refused:  # nobody knows of it any more
-            return Verdict(_LOST, words=str(refused))
-
-
-async def _told(reading: Awaitable[None]) -> None:
-    await reading
