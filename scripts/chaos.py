@@ -16,7 +16,6 @@ from typing import Annotated
 
 import orjson
 import typer
-import uvloop
 from benchmark.machine import this_machine
 from chaos.report import as_json, show
 from chaos.run import Options, Outcome, run
@@ -61,8 +60,7 @@ def main(
 def _run(options: Options) -> Outcome:
     adopt_orphans()
     logging.getLogger("familyai").setLevel(logging.ERROR)  # deaths are no news here
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(run(options, lambda words: progress.print(words, markup=False)))
+    return asyncio.run(run(options, lambda words: progress.print(words, markup=False, soft_wrap=True)))
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
