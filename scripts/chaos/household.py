@@ -5,7 +5,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,28 +94,33 @@ class Household:
         names = [state.name for state in self._supervisor.states()]
         return {kind: [name for name in names if name.partition(" ")[0] == kind] for kind in Kind}
 
-    async def kill(self, name: str) -> int:
-        """SIGKILL, once it is healthy; its supervisor starts it again. Returns its pid. Raises NotBack."""
-        state = await self._healthy(name)
+    async def kill(self, names: Sequence[str]) -> ProcessState:
+        """SIGKILL for the first that is healthy, as soon as one is; its supervisor starts it again.
+
+        Returns what it was. Raises NotBack.
+        """
+        state = await self._healthy(names)
         assert state.pid is not None, "healthy processes run"
         os.kill(state.pid, signal.SIGKILL)
-        return state.pid
+        return state
 
     async def all_healthy(self) -> None:
         """Raises NotBack."""
         for state in self._supervisor.states():
-            await self._healthy(state.name)
+            await self._healthy([state.name])
 
-    async def _healthy(self, name: str) -> ProcessState:
+    async def _healthy(self, names: Sequence[str]) -> ProcessState:
+        """The first of them that is."""
         deadline_s = time.monotonic() + HEALTHY_AGAIN_S
-        while (state := self._state(name)).phase is not Phase.HEALTHY:
+        while True:
+            states = {state.name: state for state in self._supervisor.states()}
+            for name in names:
+                if states[name].phase is Phase.HEALTHY:
+                    return states[name]
             if time.monotonic() > deadline_s:
-                raise NotBack(f"{name} is not back after {HEALTHY_AGAIN_S:g} s: {state.phase}, {state.words}")
+                words = ", ".join(f"{name} is {states[name].phase}: {states[name].words}" for name in names)
+                raise NotBack(f"not back after {HEALTHY_AGAIN_S:g} s: {words}")
             await asyncio.sleep(PROBE_S)
-        return state
-
-    def _state(self, name: str) -> ProcessState:
-        return next(state for state in self._supervisor.states() if state.name == name)
 
 
 @asynccontextmanager

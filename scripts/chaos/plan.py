@@ -17,11 +17,11 @@ SHARES = {Kind.WORKER: 0.5, Kind.FRONT: 0.3, Kind.BROKER: 0.2}
 
 @dataclass(frozen=True)
 class Kill:
-    """`pause_s` after the one before, or after the load began, this process is killed."""
+    """`pause_s` after the one before, or after the load began, the first of these that is healthy is killed."""
 
     pause_s: float
     kind: Kind
-    target: str
+    targets: tuple[str, ...]
 
 
 def kills(seed: int, count: int, gap_s: float, targets: Mapping[Kind, Sequence[str]]) -> list[Kill]:
@@ -30,4 +30,8 @@ def kills(seed: int, count: int, gap_s: float, targets: Mapping[Kind, Sequence[s
     kinds = [kind for kind in Kind for _ in range(round(SHARES[kind] * count))]
     kinds = (kinds + [Kind.WORKER] * count)[:count]
     dice.shuffle(kinds)
-    return [Kill(dice.uniform(0.2, 1.8) * gap_s, kind, dice.choice(targets[kind])) for kind in kinds]
+    return [Kill(dice.uniform(0.2, 1.8) * gap_s, kind, _shuffled(dice, targets[kind])) for kind in kinds]
+
+
+def _shuffled(dice: random.Random, names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dice.sample(names, len(names)))

@@ -16,7 +16,7 @@ METHOD = """\
 The product's own processes under its own supervisor: a broker with an append-only file, two fronts, three workers with
 the echo engine{real}. {streams} clients ask one thing after the other: streams of known words at 8 to 30 words/s, whole
 answers, and batches of 50 lines{detached}. Meanwhile processes are killed with SIGKILL, {gap_s:g} s apart on average,
-in an order that the seed fixes, each as soon as it is healthy again; the supervisor restarts them after a pause.
+in an order that the seed fixes, each a healthy one; the supervisor restarts them after a pause.
 Every word, id, line and end is compared with what was due. An answer may end with an error; it may not end without one
 and not be whole. Afterwards each job that a client heard of must have ended, and nothing of any may be left in the
 broker. The longest gap is between two events of one stream, comments left out, whoever served it."""
@@ -66,7 +66,7 @@ def as_json(outcome: Outcome, machine: Any) -> dict[str, Any]:
 def _rows(outcome: Outcome) -> list[tuple[str, str, bool]]:
     """Name, value, whether it may be so."""
     tally = outcome.tally
-    by_kind = Counter(one.kill.kind for one in outcome.killed)
+    by_kind = Counter(one.kind for one in outcome.killed)
     kinds = ", ".join(f"{by_kind[kind]} {kind}" for kind in Kind)
     errors = sum(tally.errors.values())
     memory = [f"{size / 1e6:.1f}" for size in _memory_bytes(outcome)]
@@ -103,12 +103,12 @@ def _memory_bytes(outcome: Outcome) -> tuple[int, int]:
 def _gap_words(outcome: Outcome) -> str:
     gap, begun_s = outcome.tally.longest_gap, outcome.tally.begun_s
     killed = outcome.kill_near(gap.from_s, gap.to_s)
-    during = f"{killed.kill.target} at {killed.at_s - begun_s:.1f} s" if killed else "no kill"
+    during = f"{killed.name} at {killed.at_s - begun_s:.1f} s" if killed else "no kill"
     return f"{gap.seconds:.1f} s ({during}, {gap.job_id})"
 
 
 def _kill_json(outcome: Outcome, one: Killed) -> dict[str, Any]:
-    return {"at_s": one.at_s - outcome.tally.begun_s, "target": one.kill.target, "pid": one.pid}
+    return {"at_s": one.at_s - outcome.tally.begun_s, "target": one.name, "pid": one.pid}
 
 
 def _method(outcome: Outcome) -> str:

@@ -15,7 +15,7 @@ from .aftermath import leaks, listed, reservations, unended, watch_memory
 from .clients import Client
 from .doors import new_http
 from .household import MEMBERS, Household, NotBack, household
-from .plan import Kill, kills
+from .plan import Kind, kills
 from .questions import Curiosity
 from .tally import Tally
 from .verdicts import Fault
@@ -46,7 +46,8 @@ class Killed:
     """`at_s`: on this machine's clock."""
 
     at_s: float
-    kill: Kill
+    kind: Kind
+    name: str
     pid: int
 
 
@@ -135,12 +136,14 @@ async def _kill(
         await asyncio.sleep(kill.pause_s)
         if any(client.done() for client in clients):
             return
-        pid = await stack.kill(kill.target)
-        killed = Killed(time.monotonic(), kill, pid)
+        state = await stack.kill(kill.targets)
+        killed = Killed(time.monotonic(), kill.kind, state.name, state.pid or 0)
         outcome.killed.append(killed)
         at_s, requests = killed.at_s - outcome.tally.begun_s, outcome.tally.requests.total()
         faults = outcome.tally.faults.total()
-        tell(f"{at_s:7.1f} s  kill {number:3}: {kill.target}, pid {pid} ({requests} requests ended, {faults} faults)")
+        tell(
+            f"{at_s:7.1f} s  kill {number:3}: {killed.name}, pid {killed.pid} ({requests} requests ended, {faults} faults)"
+        )
 
 
 async def _look_back(stack: Household, http: httpx.AsyncClient, outcome: Outcome) -> None:
