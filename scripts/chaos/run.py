@@ -139,11 +139,9 @@ async def _kill(
         state = await stack.kill(kill.targets)
         killed = Killed(time.monotonic(), kill.kind, state.name, state.pid or 0)
         outcome.killed.append(killed)
-        at_s, requests = killed.at_s - outcome.tally.begun_s, outcome.tally.requests.total()
-        faults = outcome.tally.faults.total()
-        tell(
-            f"{at_s:7.1f} s  kill {number:3}: {killed.name}, pid {killed.pid} ({requests} requests ended, {faults} faults)"
-        )
+        so_far = f"{outcome.tally.requests.total()} requests ended, {outcome.tally.faults.total()} faults"
+        at_s = killed.at_s - outcome.tally.begun_s
+        tell(f"{at_s:7.1f} s  kill {number:3}: {killed.name}, pid {killed.pid} ({so_far})")
 
 
 async def _look_back(stack: Household, http: httpx.AsyncClient, outcome: Outcome) -> None:
