@@ -1,7 +1,7 @@
 # FamilyAI in two commands: `make up` and `make test`. Variables given to make reach the programs: `make up FAMILYAI_PORT=8090`.
 
 .DEFAULT_GOAL := help
-.PHONY: help up down setup setup-dev test test-fast check format lock bench bench-fair bench-speech eval-routing \
+.PHONY: help up down setup setup-dev test test-fast check format lock chaos bench bench-fair bench-speech eval-routing \
 	train-routing
 
 BIN := .venv/bin
@@ -50,6 +50,9 @@ lock: ## Pin what pyproject.toml asks for, keeping pins that still fit; UPGRADE=
 	$(COMPILE) locks/build-tools.in --extra embedded --output-file locks/embedded.txt
 	$(COMPILE) --extra dev --constraints locks/embedded.txt --output-file locks/dev.txt \
 		$$(sed -n 's/^\([A-Za-z0-9._-]*\)==.*/--no-emit-package \1/p' locks/embedded.txt)
+
+chaos: setup-dev ## Kill workers, fronts and the broker under load, and see that nothing is lost; ARGS="--kills 10 --no-real"
+	$(BIN)/python scripts/chaos.py $(ARGS)
 
 bench: setup-dev ## Measure what the path through the queue adds, with the echo engine
 	$(BIN)/python scripts/bench.py $(ARGS)

