@@ -10,6 +10,7 @@ from rich.text import Text
 
 from .plan import Kind
 from .run import Killed, Outcome
+from .tally import Gap
 from .verdicts import Fault
 
 METHOD = """\
@@ -52,8 +53,8 @@ def as_json(outcome: Outcome, machine: Any) -> dict[str, Any]:
         "told": tally.told,
         "resumed": tally.resumed,
         "events": tally.events,
-        "longest_gap_s": tally.longest_gap.seconds,
-        "longest_gap": _gap_words(outcome),
+        "longest_gaps_s": {str(sort): gap.seconds for sort, gap in _gaps(outcome)},
+        "longest_gaps": {str(sort): _gap_words(outcome, gap) for sort, gap in _gaps(outcome)},
         "left_in_broker": outcome.leaks,
         "not_ended": outcome.unended,
         "listed": outcome.listed,
@@ -77,7 +78,7 @@ def _rows(outcome: Outcome) -> list[tuple[str, str, bool]]:
     rows += [("ended with an error that says so", f"{errors:,}", True)]
     rows += [(f"  {code}", f"{count:,}", True) for code, count in tally.errors.most_common()]
     rows += [("streams that went on over another connection", f"{tally.resumed:,}", True)]
-    rows += [("longest gap", _gap_words(outcome), True)]
+    rows += [(f"longest gap in a {sort}", _gap_words(outcome, gap), True) for sort, gap in _gaps(outcome)]
     rows += [("jobs that never ended", str(len(outcome.unended)), not outcome.unended)]
     rows += [("jobs still listed", str(len(outcome.listed)), not outcome.listed)]
     rows += [("keys left in the broker", str(len(outcome.leaks)), not outcome.leaks)]
@@ -100,8 +101,12 @@ def _memory_bytes(outcome: Outcome) -> tuple[int, int]:
     return seen[-1], max(seen)
 
 
-def _gap_words(outcome: Outcome) -> str:
-    gap, begun_s = outcome.tally.longest_gap, outcome.tally.begun_s
+def _gaps(outcome: Outcome) -> list[tuple[str, Gap]]:
+    return sorted(outcome.tally.longest_gaps.items())
+
+
+def _gap_words(outcome: Outcome, gap: Gap) -> str:
+    begun_s = outcome.tally.begun_s
     killed = outcome.kill_near(gap.from_s, gap.to_s)
     during = f"{killed.name} at {killed.at_s - begun_s:.1f} s" if killed else "no kill"
     return f"{gap.seconds:.1f} s ({during}, {gap.job_id})"

@@ -38,7 +38,7 @@ class Tally:
     jobs: set[str] = field(default_factory=set)
     events: int = 0
     resumed: int = 0
-    longest_gap: Gap = Gap()
+    longest_gaps: dict[str, Gap] = field(default_factory=dict)
 
     def add(self, transcript: Transcript, verdict: Verdict) -> None:
         sort = transcript.question.sort
@@ -49,7 +49,10 @@ class Tally:
         self.jobs.update([transcript.job_id] if transcript.job_id else [])
         self.events += len(transcript.events)
         self.resumed += transcript.connections > 1 and bool(transcript.events)
-        self.longest_gap = max(self.longest_gap, _gap(transcript), key=lambda gap: gap.seconds)
+        if transcript.events:
+            self.longest_gaps[sort] = max(
+                self.longest_gaps.get(sort, Gap()), _gap(transcript), key=lambda gap: gap.seconds
+            )
         if verdict.faults:
             self._tell(
                 f"{_about(transcript.question)}: {', '.join(sorted(verdict.faults))} ({verdict.words})", transcript

@@ -260,4 +260,5 @@ def test_the_tally_counts_answers_errors_and_faults_apart() -> None:
     assert dict(tally.errors) == {"worker_lost": 1}
     assert dict(tally.faults) == {Fault.LOST: 1}
     assert tally.jobs == {"job-1"}
+    assert tally.longest_gaps[Sort.CHAT].seconds == 1.0
     assert "q, chat stream: lost" in tally.told[0]
