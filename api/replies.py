@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from api.broker import broker_down
 from familyai import keys
-from familyai.errors import Cancelled, DecodeError, EngineFailed, FamilyAIError, Unavailable
+from familyai.errors import Cancelled, DecodeError, EngineFailed, FamilyAIError, NotFound, Unavailable
 from familyai.frame import NO_SEQ, Body, End, Failed, Frame, Start, decode_frames
 from familyai.job import Job
 from familyai.job_log import Logged
@@ -72,7 +72,7 @@ class Reply:
         for frame in logged.frames:
             self.put(frame, is_logged=True)
         if logged.is_cut:
-            self.fail(Unavailable("the answer is too long to be told again", code="answer_not_kept"))
+            self.fail(NotFound("the answer is too long to be told again", code="answer_not_kept"))
 
     def put(self, frame: Frame, *, is_logged: bool = False) -> None:
         if self.ended or self._failure is not None:
