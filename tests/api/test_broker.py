@@ -29,7 +29,9 @@ def profile(profile: Profile) -> Profile:
 
 
 async def answers(served: Served) -> bool:
-    return (await served.client.get("/v1/models")).status_code == 200
+    """And hears what workers say: before that it reads it in their logs, and a scripted worker writes none by itself."""
+    hears = served.front.replies.subscription.connected.is_set()
+    return hears and (await served.client.get("/v1/models")).status_code == 200
 
 
 async def kept(redis: Redis) -> None:
