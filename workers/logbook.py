@@ -50,6 +50,8 @@ class Page:
         self._frames.append(frame)
         self._end = frame.seq + 1
         self.is_settled.clear()
+        if self.is_too_long:
+            self._forget()
 
     @property
     def is_too_long(self) -> bool:
@@ -63,9 +65,12 @@ class Page:
     def cut(self) -> None:
         """Nothing of it is kept from now on."""
         self.is_cut = True
+        self._forget()
+        self.is_settled.set()
+
+    def _forget(self) -> None:
         self._frames, self._unwritten = [], []
         self._written.clear()
-        self.is_settled.set()
 
     def due(self) -> list[Entry]:
         if self._frames:

@@ -29,7 +29,7 @@ def profile(profile: Profile) -> Profile:
 
 
 async def answers(served: Served) -> bool:
-    """And hears what workers say: before that it reads it in their logs, and a scripted worker writes none by itself."""
+    """And hears what workers say: before that it reads their logs, and a scripted worker writes none by itself."""
     hears = served.front.replies.subscription.connected.is_set()
     return hears and (await served.client.get("/v1/models")).status_code == 200
 

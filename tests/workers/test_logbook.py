@@ -12,7 +12,7 @@ from familyai.frame import Body, End, Frame, Start
 from familyai.job_log import Entry, JobLog, Logged
 from familyai.jobs import Claim
 from tests.support import a_job
-from workers.logbook import Logbook
+from workers.logbook import Logbook, Page
 
 LIMIT_S = 20
 
@@ -124,6 +124,15 @@ async def test_an_answer_that_is_too_long_is_not_kept_at_all(book: Logbook, wire
     await write(book, body(1, b"x" * 10_000), body(2))
 
     assert await told(wire) == Logged(is_cut=True)
+
+
+def test_nothing_of_it_gathers_while_the_broker_is_away_either() -> None:
+    page = Page(claim(), most_bytes=10_000)
+    for seq in range(9):
+        page.put(body(seq, b"x" * 4000))
+
+    assert page.is_too_long
+    assert (page.due(), page.last_word) == ([], Entry("job-1", 1, 9))
 
 
 async def test_nobody_waits_for_a_full_broker(book: Logbook, wire: Wire) -> None:
