@@ -9,7 +9,7 @@ import time
 
 from api.follow import Followers
 from api.replies import Reply
-from api.troubles import Trouble
+from api.troubles import LOST, QUEUE_TIMEOUT, SET_ASIDE, Trouble
 from api.withdraw import Withdrawals
 from familyai.errors import DecodeError
 from familyai.frame import NO_SEQ, Failed, encode_frames
@@ -19,10 +19,6 @@ from familyai.jobs import JobStore, Record, State
 from familyai.past import Past
 
 log = logging.getLogger(__name__)
-
-_TIMEOUT = "queue_timeout", "the request waited too long and was not begun"
-_WORKER_LOST = "worker_lost", "the worker died in the middle of an answer that cannot be continued, so ask again"
-_SET_ASIDE = "set_aside", "one worker after another died over this request, so it was set aside"
 
 
 def last_words(job_id: str, attempt: int, code: str, message: str) -> Entry:
@@ -48,7 +44,7 @@ class Caretaker:
         if record.state not in (State.QUEUED, State.RUNNING):
             await self._jobs.forget_detached([job_id])
         elif record.state is State.QUEUED and time.time() - record.created_at_s > self._queue_wait_s:
-            await self._end(job_id, record, *_TIMEOUT)
+            await self._end(job_id, record, *QUEUE_TIMEOUT)
             self._withdrawals.add(job_id)
         elif Trouble.WORKER_LOST in troubles:
             await self._take_back(job_id, record)
@@ -70,7 +66,7 @@ class Caretaker:
         if reply.ended:
             await self.record_end(job_id, record)
         elif (past := reply.past) is None:
-            await self._end(job_id, record, *_WORKER_LOST)
+            await self._end(job_id, record, *LOST)
             await self.record_end(job_id, record, State.FAILED)
         else:
             await self._go_on(job_id, record, past)
@@ -81,7 +77,7 @@ class Caretaker:
             extra = {"action": f"job.taken_back_{became}", "job": job_id, "attempt": record.attempt}
             log.warning("a worker died over a job", extra=extra | {"worker": record.worker, "frames": past.frames})
         if became is State.FAILED:
-            await self._end(job_id, record, *_SET_ASIDE)
+            await self._end(job_id, record, *SET_ASIDE)
 
     async def _read(self, job_id: str) -> Job | None:
         try:

@@ -18,11 +18,17 @@ Two more are mended, not told:
 from enum import Enum
 
 from familyai.errors import Cancelled, RequestError, Unavailable
-from familyai.jobs import Record, State
+from familyai.jobs import MOST_ATTEMPTS, Record, State
 
 WORKER_LOST_S = 1.0
 ENDED_S = 5.0
 MESSAGE_LOST_S = 5.0
+
+
+QUEUE_TIMEOUT = "queue_timeout", "the request waited too long and was not begun"
+LOST = "worker_lost", "the worker died in the middle of an answer that cannot be continued, so ask again"
+SET_ASIDE = "set_aside", f"{MOST_ATTEMPTS} workers died one after another over this request, so it was set aside"
+"""How it ends where nothing can be mended: an error's code and words."""
 
 
 class Trouble(Enum):

@@ -12,7 +12,7 @@ from api.broker import broker_down
 from api.caretaker import Caretaker
 from api.follow import Followers
 from api.replies import Reply, ReplyHub
-from api.troubles import Since, Trouble, due, troubles, update, verdict
+from api.troubles import LOST, SET_ASIDE, Since, Trouble, due, troubles, update, verdict
 from api.withdraw import Withdrawals
 from familyai.broker import BROKER_ERRORS
 from familyai.errors import EngineFailed, Unavailable
@@ -145,7 +145,8 @@ class Watch:
             await self._caretaker.record_end(reply.job_id, record)
             return
         if (past := reply.past) is None:
-            reply.fail(_worker_lost())
+            code, words = LOST
+            reply.fail(Unavailable(words, code=code, retry_after_s=1))
             return
         became = await self._jobs.take_back(reply.job_id, record.attempt, past)
         if became is None:  # it has ended, or its worker lives after all
@@ -155,14 +156,5 @@ class Watch:
         if became is State.QUEUED:
             reply.go_on(record.attempt + 1)
         else:
-            reply.fail(_set_aside(record.attempt))
-
-
-def _worker_lost() -> Unavailable:
-    words = "the worker died in the middle of an answer that cannot be continued, so ask again"
-    return Unavailable(words, code="worker_lost", retry_after_s=1)
-
-
-def _set_aside(attempts: int) -> EngineFailed:
-    words = f"{attempts} workers died one after another over this request, so it was set aside"
-    return EngineFailed(words, code="set_aside")
+            code, words = SET_ASIDE
+            reply.fail(EngineFailed(words, code=code))

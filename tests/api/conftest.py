@@ -8,10 +8,12 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
+from api.follow import Followers
 from api.gate import Gate
 from familyai.allowance import Role
 from familyai.broker import connect
 from familyai.catalogue import Profile
+from familyai.job_log import JobLog
 from familyai.settings import Settings
 from tests.api.asr import QUEUE, Asr
 from tests.api.support import LIMIT_S, PROFILE, ScriptedWorker, Served, serving
@@ -55,6 +57,16 @@ async def asr(redis: Redis, served: Served) -> AsyncIterator[Asr]:
     made.start()
     yield made
     await made.stop()
+
+
+@pytest.fixture
+def logs(redis: Redis) -> JobLog:
+    return JobLog(redis, kept_s=60)
+
+
+@pytest.fixture
+def followers(logs: JobLog) -> Followers:
+    return Followers(logs)
 
 
 @pytest.fixture

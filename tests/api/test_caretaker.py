@@ -31,11 +31,6 @@ def jobs(redis: Redis) -> JobStore:
 
 
 @pytest.fixture
-def logs(redis: Redis) -> JobLog:
-    return JobLog(redis, kept_s=60)
-
-
-@pytest.fixture
 def withdrawals(jobs: JobStore, tmp_path: Path) -> Withdrawals:
     return Withdrawals(jobs, BlobStore(tmp_path.as_uri()), record_ttl_s=60)
 

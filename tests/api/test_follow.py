@@ -1,7 +1,6 @@
 import asyncio
 
 import pytest
-from redis.asyncio import Redis
 
 import api.follow
 from api.follow import Followers
@@ -17,16 +16,6 @@ ANSWER: list[Frame] = [
     Body("job-1", 1, 2, b"b"),
     End("job-1", 1, 3),
 ]
-
-
-@pytest.fixture
-def logs(redis: Redis) -> JobLog:
-    return JobLog(redis, kept_s=60)
-
-
-@pytest.fixture
-def followers(logs: JobLog) -> Followers:
-    return Followers(logs)
 
 
 async def all_of(reply: Reply) -> list[Frame]:

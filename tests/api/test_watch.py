@@ -26,16 +26,6 @@ QUEUE_WAIT_S = 600
 
 
 @pytest.fixture
-def logs(redis: Redis) -> JobLog:
-    return JobLog(redis, kept_s=60)
-
-
-@pytest.fixture
-def followers(logs: JobLog) -> Followers:
-    return Followers(logs)
-
-
-@pytest.fixture
 def replies(broker_url: str, followers: Followers) -> ReplyHub:
     made = ReplyHub(broker_url, "front-1", on_stray=lambda job_id: None, on_missed=followers.add)
     made.subscription.connected.set()
