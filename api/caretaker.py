@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 def last_words(job_id: str, attempt: int, code: str, message: str) -> Entry:
     """An entry of a job's log after which no attempt says anything."""
     said = Failed(job_id, attempt, NO_SEQ, code, message)
-    return Entry(job_id, attempt + 1, 0, encode_frames((said,)))
+    return Entry(job_id, attempt + 1, 1, encode_frames((said,)))
 
 
 class Caretaker:
@@ -43,7 +43,7 @@ class Caretaker:
         """`troubles`: what must be mended now."""
         if record.state not in (State.QUEUED, State.RUNNING):
             await self._jobs.forget_detached([job_id])
-        elif record.state is State.QUEUED and time.time() - record.created_at_s > self._queue_wait_s:
+        elif record.state is State.QUEUED and time.time() - record.queued_at_s > self._queue_wait_s:
             await self._end(job_id, record, *QUEUE_TIMEOUT)
             self._withdrawals.add(job_id)
         elif Trouble.WORKER_LOST in troubles:

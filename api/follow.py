@@ -42,7 +42,7 @@ class Followers:
 
     async def look(self) -> bool:
         """Whether that was all there is for now. Raises one of BROKER_ERRORS."""
-        self._replies = {reply for reply in self._replies if not reply.ended}
+        self._replies = {reply for reply in self._replies if not reply.is_over}
         if not self._replies:
             self._news.clear()
             return True

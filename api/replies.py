@@ -59,6 +59,11 @@ class Reply:
         self._news = asyncio.Event()
 
     @property
+    def is_over(self) -> bool:
+        """Whether nothing more is put: it is here to its end, or has failed."""
+        return self.ended or self._failure is not None
+
+    @property
     def is_logged(self) -> bool:
         return self._on_missed is not None
 
@@ -75,7 +80,7 @@ class Reply:
             self.fail(NotFound("the answer is too long to be told again", code="answer_not_kept"))
 
     def put(self, frame: Frame, *, is_logged: bool = False) -> None:
-        if self.ended or self._failure is not None:
+        if self.is_over:
             return
         if isinstance(frame, Failed) and frame.seq == NO_SEQ:
             self.fail(_word_of(frame))

@@ -7,15 +7,19 @@ import asyncio
 import logging
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from redis.exceptions import OutOfMemoryError
 
 from api.broker import broker_down
 from api.caretaker import Caretaker
 from api.follow import Followers
-from api.replies import Reply, ReplyHub
+from api.replies import AT_ONCE_BYTES, Reply, ReplyHub
 from api.troubles import LOST, SET_ASIDE, Since, Trouble, due, troubles, update, verdict
 from api.withdraw import Withdrawals
 from familyai.broker import BROKER_ERRORS
-from familyai.errors import EngineFailed, Unavailable
+from familyai.errors import DecodeError, EngineFailed, Unavailable
 from familyai.jobs import JobStore, Record, State
 from familyai.registry import WorkerRegistry
 
@@ -53,6 +57,7 @@ class Watch:
         self._no_worker_wait_s = no_worker_wait_s
         self._broker_wait_s = broker_wait_s
         self._since: dict[str, Since] = {}
+        self._moved: dict[Reply, tuple[tuple[int, int], float]] = {}
         self._away_since_s: float | None = None
         self._settled_at_s = 0.0
 
@@ -76,14 +81,18 @@ class Watch:
     async def look(self, now_s: float) -> None:
         """Withdraws what is still owed, mends what can be, fails the replies that waited long enough. Raises
         redis-py's errors."""
-        await self._withdrawals.retry()
+        with suppress(OutOfMemoryError):  # a full broker hears the rest
+            await self._withdrawals.retry()
         replies = [reply for reply in self._replies.all() if not reply.ended]
         ended, detached = list(self._replies.unrecorded), set(await self._jobs.detached())
         records = await self._records({*(reply.job_id for reply in replies), *ended, *detached}, now_s)
+        self._moved = {reply: self._last_moved(reply, now_s) for reply in replies}
         for job_id in detached:
-            await self._caretaker.care(job_id, records[job_id], self._due(job_id, now_s))
+            with _bearing(job_id):
+                await self._caretaker.care(job_id, records[job_id], self._due(job_id, now_s))
         for reply in replies:
-            await self._see_to(reply, records[reply.job_id], now_s)
+            with _bearing(reply.job_id):
+                await self._see_to(reply, records[reply.job_id], now_s)
         for job_id in ended:
             await self._see_recorded(job_id, records[job_id], now_s)
 
@@ -121,13 +130,29 @@ class Watch:
             else:
                 log.warning("a message was lost", extra={"action": "message.pushed_again", "job": reply.job_id})
                 await self._jobs.push_again(reply.job_id)
-        since, is_cancelled = self._since[reply.job_id], record.state is State.CANCELLED
+        since, is_cancelled = self._of_reply(reply), record.state is State.CANCELLED
+        if Trouble.ENDED in since and reply.is_logged:
+            reply.miss()  # the last frames may have been lost, which no other would tell
         wait_s = math.inf if reply.is_guest else self._no_worker_wait_s
         if (failure := verdict(since, now_s, wait_s, reply.deadline_s, is_cancelled=is_cancelled)) is not None:
             log.warning("a reply is given up", extra={"action": f"reply.{failure.code}", "job": reply.job_id})
             reply.fail(failure)
             if reply.is_guest and Trouble.QUEUED in since:
                 self._withdrawals.add(reply.job_id)
+
+    def _last_moved(self, reply: Reply, now_s: float) -> tuple[tuple[int, int], float]:
+        """Where a reply stands, and since when; one that is read slowly is fed slowly, and stands for no loss."""
+        position, since_s = self._moved.get(reply, (reply.position, now_s))
+        stands = position == reply.position and reply.unread_bytes < AT_ONCE_BYTES
+        return reply.position, since_s if stands else now_s
+
+    def _of_reply(self, reply: Reply) -> Since:
+        """Its job's troubles; an answer that ended has not been missing for longer than it stands still."""
+        since = self._since[reply.job_id]
+        _, stands_since_s = self._moved[reply]
+        return {
+            trouble: max(at_s, stands_since_s) if trouble is Trouble.ENDED else at_s for trouble, at_s in since.items()
+        }
 
     async def _see_recorded(self, job_id: str, record: Record, now_s: float) -> None:
         """A worker that was killed between an answer's end and its record's."""
@@ -148,13 +173,28 @@ class Watch:
             code, words = LOST
             reply.fail(Unavailable(words, code=code, retry_after_s=1))
             return
-        became = await self._jobs.take_back(reply.job_id, record.attempt, past)
+        became = None
+        reply.go_on(record.attempt + 1)  # what the old attempt says from here on, the new one does not know
+        try:
+            became = await self._jobs.take_back(reply.job_id, record.attempt, past)
+        finally:
+            if became is not State.QUEUED:
+                reply.go_on(record.attempt)
         if became is None:  # it has ended, or its worker lives after all
+            if reply.is_logged:
+                reply.miss()
             return
         extra = {"action": f"job.taken_back_{became}", "job": reply.job_id, "attempt": record.attempt}
         log.warning("a worker died over a job", extra=extra | {"worker": record.worker, "frames": past.frames})
-        if became is State.QUEUED:
-            reply.go_on(record.attempt + 1)
-        else:
+        if became is State.FAILED:
             code, words = SET_ASIDE
             reply.fail(EngineFailed(words, code=code))
+
+
+@contextmanager
+def _bearing(job_id: str) -> Iterator[None]:
+    """A job that this version cannot read is no reason to look after none."""
+    try:
+        yield
+    except DecodeError as error:
+        log.error("job unreadable", extra={"action": "job.unreadable", "job": job_id, "reason": str(error)})

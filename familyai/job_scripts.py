@@ -126,7 +126,7 @@ local function put_aside()
 end
 
 local function queue_again()
-  redis.call('HSET', record, 'state', 'queued', 'past', past)
+  redis.call('HSET', record, 'state', 'queued', 'past', past, 'queued_at_s', now)
   redis.call('HDEL', record, 'worker', 'delivery', 'claimed_at_s')
   redis.call('PEXPIRE', record, ttl_ms)
   redis.call('ZADD', waiting, now, id)
@@ -134,7 +134,7 @@ local function queue_again()
   redis.call('SADD', active, lane)
   if reservation ~= '' then redis.call('HSET', in_flight, id, reservation) end
   redis.call('RPUSH', list, message)
-  if redis.call('EXISTS', log) == 1 then redis.call('XADD', log, (attempt + 1) .. '-0', 'attempt', attempt + 1) end
+  if redis.call('EXISTS', log) == 1 then redis.pcall('XADD', log, (attempt + 1) .. '-0', 'attempt', attempt + 1) end
   return 'queued'
 end
 

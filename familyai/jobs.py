@@ -70,11 +70,15 @@ class Record(msgspec.Struct, frozen=True):
     worker: str | None = None
     lane: str | None = None
     attempt: int = 0
-    created_at_s: float = 0.0
+    queued_at_s: float = 0.0
+    """When it was put into the line, or put there again."""
 
     @property
     def queue(self) -> str | None:
-        return lane_named(self.lane).queue if self.lane else None
+        try:
+            return lane_named(self.lane).queue if self.lane else None
+        except ValueError:
+            return None
 
 
 class Description(msgspec.Struct, frozen=True):
@@ -96,7 +100,7 @@ class Description(msgspec.Struct, frozen=True):
     ended_at_s: float | None = None
 
 
-_OF_RECORD = ["state", "worker", "lane", "attempt", "created_at_s"]
+_OF_RECORD = ["state", "worker", "lane", "attempt", "created_at_s", "queued_at_s"]
 _FIELDS = [name for name in Description.__struct_fields__ if name != "id"]
 
 
@@ -279,12 +283,11 @@ class JobStore:
         return Claim(job, attempt, max(0.0, now_s - job.created_at_s), known)
 
 
-def _record(
-    state: bytes | None, worker: bytes | None, lane: bytes | None, attempt: bytes | None, created_at_s: bytes | None
-) -> Record:
+def _record(*values: bytes | None) -> Record:
+    state, worker, lane, attempt, created_at_s, queued_at_s = values
     known = State(state.decode()) if state in _STATES else None
     where = worker.decode() if worker else None, lane.decode() if lane else None
-    return Record(known, *where, int(attempt or 0), float(created_at_s or 0))
+    return Record(known, *where, int(attempt or 0), float(queued_at_s or created_at_s or 0))
 
 
 def _description(job_id: str, values: list[bytes | None]) -> Description | None:

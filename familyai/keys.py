@@ -87,8 +87,8 @@ def job(job_id: str) -> str:
     """The job's record.
 
     Fields `job` (until it ends), `state`, `attempt`, `queue`, `lane`, `member`, `model`, `front`, `created_at_s`,
-    `path`, `streams` (1: events were asked for), `worker`, `delivery`, `claimed_at_s`, `ended_at_s`, `past` (what its
-    client has of an answer that broke off).
+    `path`, `streams` (1: events were asked for), `worker`, `delivery`, `claimed_at_s`, `ended_at_s`, `queued_at_s` and
+    `past` (when it was taken back, and what its client has of the answer that broke off).
     """
     return f"familyai:job:{job_id}"
 

@@ -43,6 +43,10 @@ class Exchange:
         """Whether the engine answers, and does not refuse."""
 
     @property
+    def attempt(self) -> int:
+        return self._claim.attempt
+
+    @property
     def left(self) -> bool:
         return self._gone.is_set()
 

@@ -70,7 +70,7 @@ class Host:
 
     @property
     def running(self) -> list[str]:
-        return self._server.running if self._server else []
+        return list(self._server.running) if self._server else []
 
     def submit(self, work: Coroutine[Any, Any, _T]) -> Future[_T]:
         """Runs a coroutine on the engine's loop."""

@@ -84,7 +84,7 @@ class Page:
         self._unwritten = []
         while self._written and self._written[0][0] < now_s - REMEMBERED_S:
             self._written.popleft()
-        if not self._frames:
+        if not self._frames and not self.is_too_long:
             self.is_settled.set()
 
     def resume(self, attempt: int, end: int) -> None:

@@ -85,9 +85,10 @@ class Pulse:
     async def _beat(self) -> None:
         await self._registry.beat(self._queue, self._worker)
         running = self._server.running
-        for job_id, record in zip(running, await self._jobs.renew(running), strict=True):
-            if record.state in (State.CANCELLED, None) or record.worker != self._worker:
-                self._server.abandon(job_id)  # or it was taken back from us, who seemed dead
+        for (job_id, attempt), record in zip(running.items(), await self._jobs.renew(list(running)), strict=True):
+            is_ours = (record.worker, record.attempt) == (self._worker, attempt)
+            if record.state in (State.CANCELLED, None) or not is_ours:
+                self._server.abandon(job_id, attempt)  # or it was taken back from us, who seemed dead
         await self._service.forget_dead(self._queue, (await self._registry.alive([self._queue]))[self._queue])
         took_none, self._taken = self._server.taken == self._taken, self._server.taken
         stands_idle = took_none and not self._draining and await self._could_begin()

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from weakref import WeakValueDictionary
 
 import msgspec
 from redis.asyncio import Redis
@@ -57,6 +58,7 @@ class Server:
         self._accounts = accounts
         self._logbook = logbook
         self._running: dict[str, Exchange] = {}
+        self._in_hand: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._left_behind: set[str] = set()
         self._early: deque[str] = deque(maxlen=EARLY_CANCELS)
         self.taken = 0
@@ -64,14 +66,17 @@ class Server:
         self.outbox = Outbox(wire)
 
     @property
-    def running(self) -> list[str]:
-        return list(self._running)
+    def running(self) -> dict[str, int]:
+        """The attempt of each job."""
+        return {job_id: exchange.attempt for job_id, exchange in self._running.items()}
 
-    def abandon(self, job_id: str) -> None:
-        """Nobody waits for this answer any more: the engine hears of it at once. Unknown jobs are no error."""
+    def abandon(self, job_id: str, attempt: int | None = None) -> None:
+        """Nobody waits for this answer any more, or not for this attempt's: the engine hears of it at once. Unknown
+        jobs are no error."""
         exchange = self._running.get(job_id)
         if exchange is not None:
-            exchange.leave()
+            if attempt in (None, exchange.attempt):
+                exchange.leave()
         else:
             self._early.append(job_id)  # it may have overtaken the answer to our claim
 
@@ -104,6 +109,13 @@ class Server:
                 log.info("job dropped", extra={"action": "job.dropped", "job": delivery.job_id})
 
     async def _run(self, claim: Claim, bill: Bill) -> None:
+        """A worker that seemed dead may have claimed its own job once more: the attempt before has to end first."""
+        if claim.job.id in self._running:
+            self._running[claim.job.id].leave()
+        async with self._in_hand.setdefault(claim.job.id, asyncio.Lock()):
+            await self._serve_claim(claim, bill)
+
+    async def _serve_claim(self, claim: Claim, bill: Bill) -> None:
         began_s = time.monotonic()
         metrics.queue_wait.labels(self._queue).observe(claim.queue_wait_s)
         exchange = Exchange(claim, bill.meter, self._worker, self._send_to(claim.job.front))

@@ -144,3 +144,14 @@ async def test_who_waited_too_long_never_starts(
     assert await error_of(logs) == "queue_timeout"
     await withdrawals.finish()
     assert (await record_of(jobs)).state is State.CANCELLED
+
+
+async def test_the_time_in_the_line_counts_anew_for_who_was_taken_back(
+    caretaker: Caretaker, jobs: JobStore, logs: JobLog, redis: Redis
+) -> None:
+    await ran(jobs, logs, START, WORDS)
+    await redis.hset(keys.job("job-1"), "created_at_s", 1)
+    for troubles in (LOST, []):
+        await caretaker.care("job-1", await record_of(jobs), troubles)
+
+    assert (await claimed(jobs, "w2")).attempt == 2

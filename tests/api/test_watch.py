@@ -6,16 +6,18 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+import api.watch
 from api.caretaker import Caretaker
 from api.follow import Followers
 from api.replies import Reply, ReplyHub
 from api.troubles import ENDED_S, MESSAGE_LOST_S, WORKER_LOST_S
 from api.watch import Watch
 from api.withdraw import Withdrawals
+from familyai import keys
 from familyai.blobs import BlobStore
 from familyai.errors import EngineFailed, Unavailable
 from familyai.frame import Body, End, Frame, Start, Tokens
-from familyai.job_log import JobLog
+from familyai.job_log import JobLog, entry
 from familyai.jobs import MOST_ATTEMPTS, Claim, Delivery, JobStore, State
 from familyai.lanes import Priority
 from familyai.past import Past
@@ -179,3 +181,46 @@ async def test_a_client_s_own_deadline_counts(watch: Watch, replies: ReplyHub, j
     await watch.look(20)
     with pytest.raises(Unavailable, match="waited its 20 s"):
         await reading
+
+
+async def test_an_end_that_was_lost_on_its_way_is_read_in_the_log(
+    watch: Watch, replies: ReplyHub, followers: Followers, jobs: JobStore, logs: JobLog
+) -> None:
+    reply = await died_with(jobs, replies, START, logged=True)
+    await logs.append([entry((START, WORDS, End("job-1", 1, 2)))])
+    await jobs.finish(a_job(id="job-1"), 1, State.DONE)
+    await watch.look(0)
+    await followers.look()
+
+    assert await reply.frames() == [START, WORDS, End("job-1", 1, 2)]
+
+
+async def test_who_reads_slowly_has_lost_nothing(
+    watch: Watch, replies: ReplyHub, jobs: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api.watch, "AT_ONCE_BYTES", 1)
+    reply = await died_with(jobs, replies, START, WORDS, logged=True)
+    await jobs.finish(a_job(id="job-1"), 1, State.DONE)
+    for now_s in (0, ENDED_S, 3 * ENDED_S):
+        await watch.look(now_s)
+    assert await reply.frames() == [START, WORDS]
+
+    for now_s in (3 * ENDED_S + 1, 4 * ENDED_S + 1):
+        await watch.look(now_s)
+    with pytest.raises(Unavailable) as caught:
+        await reply.frames()
+    assert caught.value.code == "reply_lost"
+
+
+async def test_a_job_that_nobody_can_read_is_no_reason_to_look_after_none(
+    watch: Watch, replies: ReplyHub, jobs: JobStore, redis: Redis
+) -> None:
+    job = a_job(id="job-1")
+    replies.open(job)
+    await jobs.enqueue(job)
+    await redis.hset(keys.job("job-1"), "job", b"\xff")
+    await redis.delete(job.lane)
+    for now_s in (0, MESSAGE_LOST_S):
+        await watch.look(now_s)
+
+    assert await redis.llen(job.lane) == 0

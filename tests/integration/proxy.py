@@ -5,7 +5,7 @@ import socket
 import struct
 import threading
 from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 CHUNK_BYTES = 65_536
@@ -86,7 +86,8 @@ class Proxy:
         broken = list(self._lines)
         for task in broken:
             for writer in self._lines[task]:
-                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                with suppress(OSError):  # it may have been closed this very moment
+                    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
                 writer.transport.abort()
             task.cancel()
         await asyncio.gather(*broken, return_exceptions=True)

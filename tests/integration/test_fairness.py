@@ -228,8 +228,8 @@ async def test_what_was_cancelled_in_the_line_costs_nothing(household: Household
 
 async def test_what_was_charged_too_much_is_given_back(household: Household, redis: Redis) -> None:
     household.open(slots=1, reserve_slots=0)
-    household.worker()
     jobs = await household.ask(ADA, 3, cost=1000.0) + await household.ask(BEN, 3, cost=1.0)
+    household.worker()  # only now: whoever came while the first was charged too much would begin level with that
     await household.answered(jobs)
 
     async def is_settled() -> bool:

@@ -18,11 +18,12 @@ class Running:
     """Stands where the server stands: says what runs, and notes what it is told to abandon."""
 
     def __init__(self, *job_ids: str) -> None:
-        self.running = list(job_ids)
+        self.running = dict.fromkeys(job_ids, 1)
         self.taken = len(job_ids)
         self.abandoned: list[str] = []
 
-    def abandon(self, job_id: str) -> None:
+    def abandon(self, job_id: str, attempt: int) -> None:
+        assert attempt == self.running[job_id]
         self.abandoned.append(job_id)
 
 
@@ -60,6 +61,17 @@ async def test_a_missed_cancel_is_noticed_at_the_next_beat(redis: Redis, jobs: J
     server = Running(kept, cancelled)
     await pulse(redis, jobs, server)._beat()
     assert server.abandoned == [cancelled]
+
+
+async def test_an_attempt_that_was_followed_by_another_is_abandoned_even_if_that_is_ours(
+    redis: Redis, jobs: JobStore
+) -> None:
+    server = Running(await claimed(jobs))
+    (job_id,) = server.running
+    await redis.hset(keys.job(job_id), "attempt", 2)
+    await pulse(redis, jobs, server)._beat()
+
+    assert server.abandoned == [job_id]
 
 
 async def test_a_dead_engine_is_reported_and_no_longer_beats(redis: Redis, jobs: JobStore) -> None:

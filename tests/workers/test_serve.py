@@ -14,6 +14,7 @@ from familyai.blobs import BlobStore
 from familyai.frame import Body, End, Failed, Frame, Start
 from familyai.job import Blob, Job
 from familyai.jobs import JobStore, State
+from familyai.past import Past
 from familyai.quota import TOKENS_PER_DAY, Windows
 from tests.support import a_job
 from tests.workers.delivering import DrivenServer
@@ -208,7 +209,7 @@ async def test_an_abandoned_job_hears_the_disconnect(
     server.abandon(job.id)
     await asyncio.wait_for(serving_it, 10)
     assert await state(jobs, job) is State.CANCELLED
-    assert server.running == []
+    assert server.running == {}
 
 
 async def test_a_cancel_that_overtakes_the_claim_is_heard(
@@ -228,7 +229,7 @@ async def test_a_cancel_that_overtakes_the_claim_is_heard(
 
     monkeypatch.setattr(jobs, "claim", overtaken)
     await asyncio.wait_for(server.take(job), 10)
-    assert server.running == []
+    assert server.running == {}
 
 
 async def test_a_refusal_tells_nothing_of_the_pace(serving: MakeServer, redis: Redis, jobs: JobStore) -> None:
@@ -322,7 +323,7 @@ async def test_what_a_stopping_worker_cannot_finish_is_left_behind(
 
     assert [type(frame) for frame in frames] == [Start]
     assert await state(jobs, job) is State.RUNNING, "for a front to take back"
-    assert server.running == []
+    assert server.running == {}
 
 
 async def test_what_its_client_has_left_is_not_left_behind_but_cancelled(
@@ -335,3 +336,31 @@ async def test_what_its_client_has_left_is_not_left_behind_but_cancelled(
     server.leave_behind()
     await asyncio.wait_for(serving_it, 10)
     assert await state(jobs, job) is State.CANCELLED
+
+
+async def test_a_worker_that_gets_its_own_job_again_ends_the_attempt_before(
+    serving: MakeServer, jobs: JobStore, job: Job, redis: Redis
+) -> None:
+    """It was held up for so long that it seemed dead: the job was taken back, and it is first to claim it once more."""
+    began, left = asyncio.Event(), list[int]()
+
+    async def engine(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        if not began.is_set():
+            began.set()
+            await receive()
+            left.append(1)
+            return
+        assert left == [1], "one attempt at a time"
+        await send({"type": "http.response.body", "body": b"whole"})
+
+    server = serving(engine)
+    first = asyncio.create_task(server.take(job))
+    await asyncio.wait_for(began.wait(), 10)
+    await jobs.take_back(job.id, 1, Past())
+    await asyncio.wait_for(server.take(job), 10)
+    await asyncio.wait_for(first, 10)
+
+    assert await state(jobs, job) is State.DONE
+    assert server.running == {}
