@@ -20,6 +20,8 @@ from workers.engines.echo import expected_words
 
 TEXT = "one naïve fox, 東京 🎉 and a dog"
 WORDS = 40
+ENDLESS_WORDS = 2_000
+"""More than anybody hears while another worker starts, however slowly."""
 
 
 class Workers:
@@ -150,7 +152,7 @@ async def test_a_job_that_kills_one_worker_after_another_is_set_aside(
         workers.add()
         await workers.kill_the_one_that_serves(job_id)
 
-    received = await events(client, chat(), dict.fromkeys(range(2, 2 + MOST_ATTEMPTS), kill))
+    received = await events(client, chat(max_tokens=ENDLESS_WORDS), dict.fromkeys(range(2, 2 + MOST_ATTEMPTS), kill))
 
     assert json.loads(received[-1])["error"]["code"] == "set_aside"
     assert "[DONE]" not in received
