@@ -74,10 +74,9 @@ class Server:
         """Nobody waits for this answer any more, or not for this attempt's: the engine hears of it at once. Unknown
         jobs are no error."""
         exchange = self._running.get(job_id)
-        if exchange is not None:
-            if attempt in (None, exchange.attempt):
-                exchange.leave()
-        else:
+        if exchange is not None and attempt in (None, exchange.attempt):
+            exchange.leave()
+        elif exchange is None and attempt is None:
             self._early.append(job_id)  # it may have overtaken the answer to our claim
 
     def leave_behind(self) -> None:

@@ -232,6 +232,16 @@ async def test_a_cancel_that_overtakes_the_claim_is_heard(
     assert server.running == {}
 
 
+async def test_an_attempt_that_ended_here_takes_no_later_one_along(
+    serving: MakeServer, jobs: JobStore, job: Job
+) -> None:
+    """A beat was told that it is ours no more, and it ended while the beat was under way."""
+    server = serving(mirror)
+    server.abandon(job.id, 1)
+    await server.take(job)
+    assert await state(jobs, job) is State.DONE
+
+
 async def test_a_refusal_tells_nothing_of_the_pace(serving: MakeServer, redis: Redis, jobs: JobStore) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 400, "headers": []})
