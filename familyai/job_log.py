@@ -15,7 +15,6 @@ from familyai import keys
 from familyai.errors import DecodeError
 from familyai.frame import Frame, decode_frames, encode_frames
 
-BEGINNING = "0-0"
 AT_ONCE = 200
 """So many entries are read of one log at a time: half a minute of an answer."""
 _CUT = {"cut": 1}
