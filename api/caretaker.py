@@ -1,4 +1,5 @@
-"""Detached jobs: those whose client may leave, and whose front may die. Every front looks after all of them.
+"""What is done for jobs whose workers died; and detached jobs, whose client may leave, and whose front may die: every
+front looks after all of them.
 
 Whatever is done to them is atomic and fenced by attempt, so it does no harm that several fronts do it, or that one of
 them dies in between. What must be said of a job stands in its log, for whoever reads it there.
@@ -47,17 +48,30 @@ class Caretaker:
             await self._end(job_id, record, *QUEUE_TIMEOUT)
             self._withdrawals.add(job_id)
         elif Trouble.WORKER_LOST in troubles:
-            await self._take_back(job_id, record)
+            await self._go_on(job_id, record)
         elif Trouble.MESSAGE_LOST in troubles:
-            log.warning("a message was lost", extra={"action": "message.pushed_again", "job": job_id})
-            await self._jobs.push_again(job_id)
+            await self.push_again(job_id)
+
+    async def push_again(self, job_id: str) -> None:
+        """Its message was lost with the worker that had taken it."""
+        log.warning("a message was lost", extra={"action": "message.pushed_again", "job": job_id})
+        await self._jobs.push_again(job_id)
+
+    async def take_back(self, job_id: str, record: Record, past: Past) -> State | None:
+        """What it became: it waits for another worker to go on from `past`, or failed, as one attempt too many died
+        over it. None if it has ended, or its worker lives after all."""
+        became = await self._jobs.take_back(job_id, record.attempt, past)
+        if became is not None:
+            extra = {"action": f"job.taken_back_{became}", "job": job_id, "attempt": record.attempt}
+            log.warning("a worker died over a job", extra=extra | {"worker": record.worker, "frames": past.frames})
+        return became
 
     async def record_end(self, job_id: str, record: Record, state: State = State.DONE) -> None:
         """The worker died before it could."""
         if (job := await self._read(job_id)) is not None:
             await self._jobs.finish(job, record.attempt, state)
 
-    async def _take_back(self, job_id: str, record: Record) -> None:
+    async def _go_on(self, job_id: str, record: Record) -> None:
         """With what its log has of the answer, unless that is all of it, or nobody can go on with it."""
         if (job := await self._read(job_id)) is None:
             return
@@ -68,15 +82,7 @@ class Caretaker:
         elif (past := reply.past) is None:
             await self._end(job_id, record, *LOST)
             await self.record_end(job_id, record, State.FAILED)
-        else:
-            await self._go_on(job_id, record, past)
-
-    async def _go_on(self, job_id: str, record: Record, past: Past) -> None:
-        became = await self._jobs.take_back(job_id, record.attempt, past)
-        if became is not None:
-            extra = {"action": f"job.taken_back_{became}", "job": job_id, "attempt": record.attempt}
-            log.warning("a worker died over a job", extra=extra | {"worker": record.worker, "frames": past.frames})
-        if became is State.FAILED:
+        elif await self.take_back(job_id, record, past) is State.FAILED:
             await self._end(job_id, record, *SET_ASIDE)
 
     async def _read(self, job_id: str) -> Job | None:

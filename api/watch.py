@@ -21,6 +21,7 @@ from api.withdraw import Withdrawals
 from familyai.broker import BROKER_ERRORS
 from familyai.errors import DecodeError, EngineFailed, Unavailable
 from familyai.jobs import JobStore, Record, State
+from familyai.past import Past
 from familyai.registry import WorkerRegistry
 
 log = logging.getLogger(__name__)
@@ -128,8 +129,7 @@ class Watch:
             if trouble is Trouble.WORKER_LOST:
                 await self._take_back(reply, record)
             else:
-                log.warning("a message was lost", extra={"action": "message.pushed_again", "job": reply.job_id})
-                await self._jobs.push_again(reply.job_id)
+                await self._caretaker.push_again(reply.job_id)
         since, is_cancelled = self._of_reply(reply), record.state is State.CANCELLED
         if Trouble.ENDED in since and reply.is_logged:
             reply.miss()  # the last frames may have been lost, which no other would tell
@@ -173,22 +173,23 @@ class Watch:
             code, words = LOST
             reply.fail(Unavailable(words, code=code, retry_after_s=1))
             return
-        became = None
-        reply.go_on(record.attempt + 1)  # what the old attempt says from here on, the new one does not know
-        try:
-            became = await self._jobs.take_back(reply.job_id, record.attempt, past)
-        finally:
-            if became is not State.QUEUED:
-                reply.go_on(record.attempt)
-        if became is None:  # it has ended, or its worker lives after all
-            if reply.is_logged:
-                reply.miss()
-            return
-        extra = {"action": f"job.taken_back_{became}", "job": reply.job_id, "attempt": record.attempt}
-        log.warning("a worker died over a job", extra=extra | {"worker": record.worker, "frames": past.frames})
+        became = await self._fenced(reply, record, past)
+        if became is None and reply.is_logged:
+            reply.miss()
         if became is State.FAILED:
             code, words = SET_ASIDE
             reply.fail(EngineFailed(words, code=code))
+
+    async def _fenced(self, reply: Reply, record: Record, past: Past) -> State | None:
+        """What the old attempt says from here on, the new one does not know; it counts again if there is no new one."""
+        became = None
+        reply.go_on(record.attempt + 1)
+        try:
+            became = await self._caretaker.take_back(reply.job_id, record, past)
+        finally:
+            if became is not State.QUEUED:
+                reply.go_on(record.attempt)
+        return became
 
 
 @contextmanager
