@@ -13,11 +13,13 @@ FRONT_TTL_S = 5.0
 FRONT_LATE_S = 3.0
 """Whose last beat was longer ago was away itself, and cannot tell who else was."""
 
+# Beats begin with what frees memory: then they are heard by a broker that is full, too, which refuses a script only at
+# its first write (valkey.io/topics/eval-intro).
 # KEYS: workers of the queue. ARGV: worker, TTL in s.
 _BEAT = """
 local now = redis.call('TIME')
-redis.call('ZADD', KEYS[1], now[1] + now[2] / 1e6 + ARGV[2], ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. (now[1] - 3600))
+redis.call('ZADD', KEYS[1], now[1] + now[2] / 1e6 + ARGV[2], ARGV[1])
 return 1
 """
 
@@ -37,6 +39,7 @@ _BEAT_OF_FRONT = """
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
 local until_s = redis.call('ZSCORE', KEYS[1], ARGV[1])
+redis.call('ZREM', KEYS[1], ARGV[1])
 redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
 if not until_s or now - (until_s - ARGV[2]) > tonumber(ARGV[3]) then return false end
 return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now)

@@ -1,5 +1,7 @@
-"""Messages that killed workers had taken. kombu keeps them, and delivers them once more after six hours, to nobody:
-their jobs have ended, or were pushed again long before (`api.watch`). So they are thrown away when that is so.
+"""Messages that killed workers had taken. kombu keeps them, and delivers them once more after six hours, by when nobody
+waits for them. So they are thrown away: their jobs run or ran, or another message is pushed for those that wait.
+
+`api.watch` does so, too, and sooner, where a job waits in an empty lane; this is for lanes that never empty.
 """
 
 import asyncio
@@ -12,6 +14,7 @@ from redis.asyncio import Redis
 
 from familyai import keys
 from familyai.broker import BROKER_ERRORS
+from familyai.errors import DecodeError
 from familyai.jobs import JobStore, State
 
 log = logging.getLogger(__name__)
@@ -48,17 +51,22 @@ class Leftovers:
         if not tags:
             return
         messages = cast(list[bytes | None], await self._redis.hmget(self._messages, tags))
-        job_of = {tag: _job_of(message) for tag, message in zip(tags, messages, strict=True)}
-        records = await self._jobs.records(list(job_of.values()))
-        over = [
-            tag
-            for tag, record in zip(job_of, records, strict=True)
-            if record.state not in (State.QUEUED, State.RUNNING)
-        ]
+        jobs = [_job_of(message) for message in messages]
+        states = [record.state for record in await self._jobs.records(jobs)]
+        for job_id in {job_id for job_id, state in zip(jobs, states, strict=True) if state is State.QUEUED}:
+            await self._push_again(job_id)
+        over = [tag for tag, state in zip(tags, states, strict=True) if state is not State.RUNNING]
         if over:
             await self._redis.hdel(self._messages, *over)
             await self._redis.zrem(self._index, *over)
             log.info("messages of the dead", extra={"action": "leftovers.dropped", "messages": len(over)})
+
+    async def _push_again(self, job_id: str) -> None:
+        """At the head of its lane: it was its turn. Whoever took it may live after all; it is claimed once."""
+        try:
+            await self._jobs.push_again(job_id, at_head=True)
+        except DecodeError:
+            log.error("job unreadable", extra={"action": "job.unreadable", "job": job_id})
 
 
 def _job_of(message: bytes | None) -> str:

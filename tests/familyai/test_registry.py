@@ -1,5 +1,7 @@
 """A worker or a front is alive as long as it says so."""
 
+from collections.abc import AsyncIterator
+
 import pytest
 from redis.asyncio import Redis
 
@@ -114,6 +116,23 @@ async def test_a_front_that_left_is_not_dead(fronts: FrontRegistry, any_redis: R
     await fronts.leave("stopped")
     await fronts.leave("stopped")
     assert await fronts.beat("steady") == []
+
+
+@pytest.fixture
+async def full_broker(redis: Redis) -> AsyncIterator[Redis]:
+    """A real one that has memory for nothing new."""
+    yield redis
+    await redis.config_set("maxmemory", 0)
+
+
+async def test_who_beats_on_a_full_broker_lives_on(full_broker: Redis) -> None:
+    registry, fronts = WorkerRegistry(full_broker), FrontRegistry(full_broker)
+    await full_broker.config_set("maxmemory", 1)
+    for _ in range(2):
+        await registry.beat("chat", "w1")
+        await fronts.beat("front")
+    assert await registry.alive(["chat"]) == {"chat": {"w1"}}
+    assert await full_broker.zrange(keys.FRONTS, 0, -1) == [b"front"]
 
 
 def test_a_late_front_is_not_yet_a_dead_one() -> None:

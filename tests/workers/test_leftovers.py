@@ -43,14 +43,40 @@ async def left(redis: Redis) -> set[str]:
     return {tag.decode().removeprefix("tag of ") for tag in found}
 
 
-async def test_what_has_ended_goes_and_nothing_else(leftovers: Leftovers, redis: Redis, jobs: JobStore) -> None:
+async def test_what_runs_stays_and_so_does_what_was_just_taken(
+    leftovers: Leftovers, redis: Redis, jobs: JobStore
+) -> None:
     await taken(redis, jobs, "ended", State.DONE)
-    await taken(redis, jobs, "waits", State.QUEUED)
     await taken(redis, jobs, "runs", State.RUNNING)
     await taken(redis, jobs, "just ended", State.DONE, ago_s=0)
+    await taken(redis, jobs, "just taken", State.QUEUED, ago_s=0)
     await leftovers.sweep()
 
-    assert await left(redis) == {"waits", "runs", "just ended"}
+    assert await left(redis) == {"runs", "just ended", "just taken"}
+    assert await redis.llen(a_job().lane) == 0
+
+
+async def test_what_waits_still_is_next_in_a_lane_that_is_not_empty(
+    leftovers: Leftovers, redis: Redis, jobs: JobStore
+) -> None:
+    """The worker was killed between taking the message and claiming its job."""
+    await taken(redis, jobs, "waits", State.QUEUED)
+    other = a_job(id="other")
+    await jobs.enqueue(other)
+    await leftovers.sweep()
+    await leftovers.sweep()
+
+    messages = [json.loads(message)["headers"]["id"] for message in await redis.lrange(other.lane, 0, -1)]
+    assert messages == ["other", "waits"]  # a lane is served from its end
+    assert await left(redis) == set()
+
+
+async def test_a_job_that_nobody_can_read_keeps_no_message(leftovers: Leftovers, redis: Redis, jobs: JobStore) -> None:
+    await taken(redis, jobs, "unreadable", State.QUEUED)
+    await redis.hset(keys.job("unreadable"), "job", b"\xc1 not msgpack")
+    await leftovers.sweep()
+
+    assert await left(redis) == set()
 
 
 @pytest.mark.parametrize("message", ["", "null", "[]", "[{}]", "no JSON"])
