@@ -43,6 +43,7 @@ class Caretaker:
     async def care(self, job_id: str, record: Record, troubles: list[Trouble]) -> None:
         """`troubles`: what must be mended now."""
         if record.state not in (State.QUEUED, State.RUNNING):
+            await self._withdrawals.forget_body(job_id)
             await self._jobs.forget_detached([job_id])
         elif record.state is State.QUEUED and time.time() - record.queued_at_s > self._queue_wait_s:
             await self._end(job_id, record, *QUEUE_TIMEOUT)
@@ -70,6 +71,7 @@ class Caretaker:
         """The worker died before it could."""
         if (job := await self._read(job_id)) is not None:
             await self._jobs.finish(job, record.attempt, state)
+            await self._withdrawals.forget_body(job_id)
 
     async def _go_on(self, job_id: str, record: Record) -> None:
         """With what its log has of the answer, unless that is all of it, or nobody can go on with it."""

@@ -39,6 +39,7 @@ class Relay(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with under_way(self._front, self._job) as reply, while_client_stays(receive, reply):
             await submit(self._front, self._job, self._member)
+            reply.runs_on = self._job.is_detached
             self._job = msgspec.structs.replace(self._job, body=b"")  # it waits elsewhere now
             await self._remember()
             await Teller(self._front, reply, self._answer, send).tell()

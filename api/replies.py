@@ -48,6 +48,8 @@ class Reply:
         self.deadline_s = deadline_s
         self.is_guest = is_guest
         self.ended = False
+        self.runs_on = False
+        """Whether its job is not withdrawn when nobody waits here any more."""
         self._on_missed = on_missed
         self._continues = continues
         self._outputs: list[tuple[int, ...]] = []

@@ -121,20 +121,19 @@ def form_job(
 
 @asynccontextmanager
 async def under_way(front: Front, job: Job) -> AsyncIterator[Reply]:
-    """The reply to a job that the block submits. Withdrawn, unless its answer came to an end or the job is detached.
+    """The reply to a job that the block submits. Withdrawn, unless its answer came to an end or it runs on without us.
     Raises Unavailable."""
     try:
         reply = front.replies.open(job)
     except Unavailable:
         front.withdrawals.add(job.id)  # its upload may be in the store already
         raise
-    is_detached = job.is_detached
     del job  # its body may be large, and need not wait with its reply
     try:
         yield reply
     finally:
         front.close(reply)
-        if not (reply.ended or is_detached):
+        if not (reply.ended or reply.runs_on):
             front.withdrawals.add(reply.job_id)
 
 

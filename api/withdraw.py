@@ -41,7 +41,7 @@ class Withdrawals:
     async def now(self, job_id: str) -> None:
         """The same at once, for somebody who will see to it that it is tried again. Raises redis-py's errors."""
         await self._jobs.cancel(job_id)
-        await self._forget_body(job_id)
+        await self.forget_body(job_id)
 
     async def retry(self) -> None:
         """What the broker has not heard yet. Raises redis-py's errors at the first that fails again."""
@@ -58,9 +58,10 @@ class Withdrawals:
         except BROKER_ERRORS as error:
             extra = {"action": "job.not_withdrawn", "job": job_id, "reason": type(error).__name__}
             log.warning("not withdrawn yet", extra=extra)
-        await self._forget_body(job_id)
+        await self.forget_body(job_id)
 
-    async def _forget_body(self, job_id: str) -> None:
+    async def forget_body(self, job_id: str) -> None:
+        """Of a job that has ended. Waits for no broker."""
         try:
             await self._blobs.delete(own_blob(job_id))
         except OSError as error:

@@ -14,8 +14,9 @@ import pytest
 from api.submit import json_job, submit
 from familyai.blobs import BlobStore
 from familyai.catalogue import Profile
-from familyai.errors import Unavailable
+from familyai.errors import LimitReached, Unavailable
 from familyai.job import Job, own_blob
+from familyai.jobs import State
 from familyai.lanes import Priority
 from familyai.settings import Settings
 from routing.estimate import Estimate
@@ -149,6 +150,40 @@ async def test_a_recording_for_which_no_answer_could_be_heard_goes(
     response = await served.client.post(TRANSCRIBE, files={"file": b"x"})
     assert (response.status_code, response.json()["error"]["code"]) == (503, "broker_down")
     await nothing_stays(blobs)
+
+
+@pytest.mark.parametrize("detached", ["true", "false"])
+async def test_a_recording_that_was_not_let_in_goes(
+    served: Served, blobs: BlobStore, monkeypatch: pytest.MonkeyPatch, detached: str
+) -> None:
+    async def full(*_: object, **__: object) -> None:
+        raise LimitReached("too many wait", code="too_many_waiting", retry_after_s=1)
+
+    monkeypatch.setattr(served.front.gate, "enter", full)
+    headers = {"x-familyai-detach": detached}
+    response = await served.client.post(TRANSCRIBE, files={"file": b"x"}, headers=headers)
+    assert (response.status_code, response.json()["error"]["code"]) == (429, "too_many_waiting")
+    await nothing_stays(blobs)
+
+
+async def test_a_detached_job_that_was_refused_does_not_run(
+    served: Served, blobs: BlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was enqueued, but the broker's answer was lost."""
+    enqueue, jobs = served.front.jobs.enqueue, list[Job]()
+
+    async def unheard(job: Job) -> None:
+        await enqueue(job)
+        jobs.append(job)
+        raise ConnectionError("reset")
+
+    monkeypatch.setattr(served.front.jobs, "enqueue", unheard)
+    headers = {"x-familyai-detach": "true"}
+    response = await served.client.post(TRANSCRIBE, files={"file": b"x"}, headers=headers)
+    assert response.status_code == 503
+    await nothing_stays(blobs)
+    (record,) = await served.front.jobs.records([jobs[0].id])
+    assert record.state is State.CANCELLED
 
 
 async def test_without_a_key_nothing_is_read(served: Served, blobs: BlobStore) -> None:

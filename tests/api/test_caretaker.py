@@ -16,6 +16,7 @@ from familyai import keys
 from familyai.blobs import BlobStore
 from familyai.errors import RequestError
 from familyai.frame import Body, End, Frame, Start, Tokens
+from familyai.job import own_blob
 from familyai.job_log import JobLog, entry
 from familyai.jobs import MOST_ATTEMPTS, Claim, Delivery, JobStore, Record, State
 from familyai.past import Past
@@ -31,8 +32,13 @@ def jobs(redis: Redis) -> JobStore:
 
 
 @pytest.fixture
-def withdrawals(jobs: JobStore, tmp_path: Path) -> Withdrawals:
-    return Withdrawals(jobs, BlobStore(tmp_path.as_uri()), record_ttl_s=60)
+def blobs(tmp_path: Path) -> BlobStore:
+    return BlobStore(tmp_path.as_uri())
+
+
+@pytest.fixture
+def withdrawals(jobs: JobStore, blobs: BlobStore) -> Withdrawals:
+    return Withdrawals(jobs, blobs, record_ttl_s=60)
 
 
 @pytest.fixture
@@ -110,6 +116,17 @@ async def test_an_answer_that_is_all_there_is_recorded_as_such(
 
     await caretaker.care("job-1", await record_of(jobs), [])
     assert await jobs.detached() == []
+
+
+@pytest.mark.parametrize("frames", [(START, WORDS, End("job-1", 1, 2)), (START, WORDS)])
+async def test_a_large_body_goes_with_the_end_that_a_dead_worker_did_not_record(
+    caretaker: Caretaker, jobs: JobStore, logs: JobLog, blobs: BlobStore, frames: tuple[Frame, ...]
+) -> None:
+    await blobs.put(own_blob("job-1"), b"large")
+    await ran(jobs, logs, *frames, continues=False)
+    await caretaker.care("job-1", await record_of(jobs), LOST)
+
+    assert await blobs.older_than(-60) == []
 
 
 async def test_what_nobody_can_continue_fails_and_its_log_says_so(
