@@ -39,7 +39,7 @@
 | `familyai:marked-jobs:{member}`  | zset    | front (feedback)               | never; removed with the member   |
 | `familyai:in-flight:{member}`    | hash    | front (enqueue), worker        | entries at a job's end; a day    |
 | `familyai:usage:{day}`           | hash    | worker                         | after `usage_days`               |
-| `familyai:set-aside`             | zset    | front (take back)              | never; entries a week later |
+| `familyai:set-aside`             | zset    | front (take back)              | never; entries a week later      |
 | `familyai:log:{job}`             | stream  | worker, front (take back)      | `replay_s` after its last write  |
 | `familyai:logs`                  | zset    | worker, front (erase)          | never; entries after their logs  |
 | `familyai:detached`              | zset    | front (enqueue, watch)         | never; entries when ended        |
