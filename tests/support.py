@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from redis import Redis as SyncRedis
 from redis.exceptions import RedisError
@@ -85,6 +86,14 @@ def _own_ports() -> Iterator[int]:
 
 
 _PORTS = _own_ports()
+
+
+def status_of(url: str) -> int | None:
+    """Of a GET; None while nobody answers."""
+    try:
+        return httpx.get(url, timeout=30, trust_env=False).status_code
+    except httpx.TransportError:
+        return None
 
 
 def free_port(in_a_row: int = 1) -> int:

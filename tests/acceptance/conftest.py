@@ -41,7 +41,7 @@ class Household:
 
     def metric(self, name: str, queue: str = "chat-fast") -> float:
         """The sum of a metric's samples on the port of the queue's worker."""
-        lines = httpx.get(f"{self.worker_url(queue)}/metrics").text.splitlines()
+        lines = httpx.get(f"{self.worker_url(queue)}/metrics", timeout=30).text.splitlines()
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name}{{", f"{name} ")))
 
 

@@ -93,7 +93,7 @@ def test_recordings_by_the_file(client: openai.OpenAI) -> None:
 def test_z_a_hundred_lines_outlive_the_worker(household: Household, client: openai.OpenAI) -> None:
     """Last in this file: it costs a restart of the engine."""
     names = [f"line-{number}" for number in range(100)]
-    batch = begin(client, CHAT, [asking(name, f"Say a word about {name}.", max_tokens=4) for name in names])
+    batch = begin(client, CHAT, [asking(name, f"Say a word about {name}.", max_tokens=16) for name in names])
     wait_until(lambda: _done(client, batch) >= 20, "a fifth is done", 60)
     os.kill(int(httpx.get(f"{household.worker_url()}/health").json()["pid"]), signal.SIGKILL)
     assert _done(client, batch) < 100

@@ -30,8 +30,8 @@ def test_a_client_that_leaves_stops_the_generation(household: Household, client:
     next(iter(stream))
     wait_until(lambda: running(household) == 1, "it runs")
     stream.close()
-    wait_until(lambda: running(household) == 0, "it stopped", 10)
-    wait_until(lambda: household.metric("familyai_jobs_running") == 0, "the slot is free", 10)
+    wait_until(lambda: running(household) == 0, "it stopped", 60)
+    wait_until(lambda: household.metric("familyai_jobs_running") == 0, "the slot is free", 60)
 
 
 def test_a_client_that_leaves_without_a_stream(household: Household) -> None:
@@ -40,7 +40,7 @@ def test_a_client_that_leaves_without_a_stream(household: Household) -> None:
     try:
         httpx.post(f"{household.url}/v1/chat/completions", json=body, headers=headers, timeout=2)
     except httpx.ReadTimeout:
-        wait_until(lambda: running(household) == 0, "it stopped", 10)
+        wait_until(lambda: running(household) == 0, "it stopped", 60)
     else:
         raise AssertionError("2000 tokens came in two seconds")
 
@@ -114,9 +114,8 @@ def models(household: Household, key: str) -> int:
 
 
 def test_status_and_doctor_are_content(household: Household) -> None:
-    assert household.familyai("status").returncode == 0
-    doctor = household.familyai("doctor")
-    assert doctor.returncode == 0, doctor.stdout
+    wait_until(lambda: household.familyai("status").returncode == 0, "all is well", 60)
+    wait_until(lambda: household.familyai("doctor").returncode == 0, "nothing is wrong", 60)
 
 
 def test_z_a_killed_worker_leaves_nothing_comes_back_and_goes_on(household: Household, client: openai.OpenAI) -> None:
@@ -150,7 +149,7 @@ def kill_worker(household: Household) -> None:
     family = worker.children(recursive=True)
     assert any("EngineCore" in "".join(process.cmdline()) + process.name() for process in family)
     os.kill(pid, signal.SIGKILL)
-    _, alive = psutil.wait_procs(family, timeout=5)
+    _, alive = psutil.wait_procs(family, timeout=60)
     assert alive == []
 
 

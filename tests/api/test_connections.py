@@ -13,7 +13,7 @@ from familyai.frame import Body, End
 from tests.api.raw import Raw, head, knocking
 from tests.api.support import PROFILE, ScriptedWorker, Served, until
 
-HEAD_S, STALL_S, CONNECTIONS, SHARE = 0.5, 0.5, 6, 4
+HEAD_S, STALL_S, CONNECTIONS, SHARE = 1.0, 1.0, 6, 4
 LIMITS = {
     **PROFILE["limits"],
     "request_head_s": HEAD_S,

@@ -269,6 +269,7 @@ async def test_whoever_starts_at_once_is_not_looked_for(
         raise AssertionError("somebody was looked for")
 
     monkeypatch.setattr(served.front.lines, "place", place)
+    monkeypatch.setattr("api.tell.SEEN_AFTER_S", 20)
     for wants_stream in (True, False):
         asking = asyncio.create_task(served.chat(stream=wants_stream))
         await worker.answer(await worker.take(), b"{}")

@@ -105,8 +105,8 @@ async def test_who_beats_first_after_the_broker_stood_still_takes_nobody_for_dea
         await last_beat(any_redis, "first", late_s)
         await last_beat(any_redis, "second", late_s + HEARTBEAT_INTERVAL_S)
         assert await fronts.beat("first") is None
-    await last_beat(any_redis, "first", FRONT_LATE_S - 0.1)
-    await last_beat(any_redis, "second", FRONT_LATE_S - 0.1 + HEARTBEAT_INTERVAL_S)
+    await last_beat(any_redis, "first", FRONT_LATE_S / 2)
+    await last_beat(any_redis, "second", FRONT_LATE_S / 2 + HEARTBEAT_INTERVAL_S)
     assert await fronts.beat("first") == []
 
 

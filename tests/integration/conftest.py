@@ -26,7 +26,7 @@ from familyai.job import Job, new_job_id
 from familyai.jobs import JobStore
 from familyai.members import MemberStore
 from familyai.subscription import Subscription
-from tests.support import as_user, free_port, wait_until
+from tests.support import as_user, free_port, status_of, wait_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -75,10 +75,10 @@ def environment(broker_url: str, tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def impatient(environment: dict[str, str], tmp_path: Path) -> None:
-    """Whatever stops lets running answers go on for half a second only."""
+    """Whatever stops lets running answers go on for no time, and nobody waits long for a broker."""
     text = Path(environment["FAMILYAI_CATALOGUE"]).read_text()
     assert "  echo:\n    memory_budget_gb: 1\n" in text
-    text = text.replace("  echo:\n", "  echo:\n    limits: {drain_s: 0.5}\n")
+    text = text.replace("  echo:\n", "  echo:\n    limits: {drain_s: 0.01, broker_wait_s: 2}\n")
     (tmp_path / "queues.yaml").write_text(text)
     environment["FAMILYAI_CATALOGUE"] = str(tmp_path / "queues.yaml")
 
@@ -123,7 +123,7 @@ def worker(start_process: StartProcess) -> Process:
 async def front_client(start: StartProcess, members: MemberStore) -> AsyncIterator[httpx.AsyncClient]:
     """A member's, of a front that is started for it and ready: somebody serves."""
     front = start("api")
-    wait_until(lambda: httpx.get(f"{front.url}/health/ready").status_code == 200, "the front is ready")
+    wait_until(lambda: status_of(f"{front.url}/health/ready") == 200, "the front is ready")
     _, key = await members.add("anna", Role.ADULT)
     headers = {"authorization": f"Bearer {key}"}
     async with httpx.AsyncClient(base_url=front.url, headers=headers, timeout=60) as made:

@@ -33,7 +33,7 @@ class Household:
     def __call__(self, *words: str) -> tuple[int, str]:
         """Exit code and everything that was shown."""
         process = self.start(*words)
-        shown, _ = process.communicate(timeout=90)
+        shown, _ = process.communicate(timeout=240)
         return process.returncode, shown
 
     def status(self) -> dict[str, Any]:

@@ -32,15 +32,12 @@ WORDS = 4
 SHORT_S = 0.02
 
 
-PATIENT = """
+PATCHED = """
 import runpy
-from kombu.transport.redis import Transport
-Transport.polling_interval = {polling_interval_s}
+{patch}
 runpy.run_module("workers", run_name="__main__", alter_sys=True)
 """
-
-
-"""A worker whose requests for messages stay pending for so long, unless they are woken."""
+"""A worker in which something takes as long as a test needs."""
 
 
 class Household:
@@ -65,9 +62,14 @@ class Household:
         return self.process("workers", queue, "--port", "PORT")
 
     def patient_worker(self, polling_interval_s: float) -> Process:
-        source = PATIENT.format(polling_interval_s=polling_interval_s)
-        (self._folder / "patient_worker.py").write_text(source)
-        return self.process("patient_worker", "chat-fast", "--port", "PORT")
+        """Its requests for messages stay pending for so long, unless they are woken."""
+        return self.patched_worker(
+            f"from kombu.transport.redis import Transport; Transport.polling_interval = {polling_interval_s}"
+        )
+
+    def patched_worker(self, patch: str) -> Process:
+        (self._folder / "patched_worker.py").write_text(PATCHED.format(patch=patch))
+        return self.process("patched_worker", "chat-fast", "--port", "PORT")
 
     def process(self, *words: str) -> Process:
         return self._start(*words, FAMILYAI_CATALOGUE=str(self._catalogue), FAMILYAI_PROFILE="fair")
@@ -163,7 +165,7 @@ async def _add_members(redis: Redis, catalogue: Path, count: int) -> dict[str, s
 
 async def _lane_of_a_question(household: Household, front: Process, api_key: str) -> int:
     body = {"model": "chat-fast", "messages": [{"role": "user", "content": "hello there"}]}
-    async with httpx.AsyncClient(headers={"authorization": f"Bearer {api_key}"}) as client:
+    async with httpx.AsyncClient(headers={"authorization": f"Bearer {api_key}"}, timeout=60) as client:
         answer = await client.post(f"{front.url}/v1/chat/completions", json=body)
     assert answer.json()["choices"][0]["message"]["content"] == "hello there "
     job = await household.jobs.describe(answer.headers["x-familyai-job-id"])

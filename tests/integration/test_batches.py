@@ -6,7 +6,6 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import httpx
 import openai
 import pytest
 from openai.types import Batch
@@ -14,7 +13,7 @@ from openai.types import Batch
 from familyai.allowance import Role
 from familyai.members import MemberStore
 from tests.integration.conftest import Process, StartProcess
-from tests.support import wait_until
+from tests.support import status_of, wait_until
 
 CHAT = "/v1/chat/completions"
 
@@ -36,7 +35,7 @@ async def api_key(members: MemberStore) -> str:
 
 def start_front(start_process: StartProcess, port: int | None = None) -> Process:
     front = start_process("api", port=port)
-    wait_until(lambda: httpx.get(f"{front.url}/health/ready").status_code == 200, "the front is ready")
+    wait_until(lambda: status_of(f"{front.url}/health/ready") == 200, "the front is ready")
     return front
 
 
@@ -79,7 +78,7 @@ def test_a_hundred_lines_outlive_a_worker_and_a_front(
     worker = start_process("workers", "chat-fast", "--port", "PORT")
     front = start_front(start_process)
     with openai.OpenAI(base_url=f"{front.url}/v1", api_key=api_key) as client:
-        batch = begin(client, [a_line(number, delay_s=0.3) for number in range(100)])
+        batch = begin(client, [a_line(number, delay_s=1.0) for number in range(100)])
         wait_until(lambda: done(client, batch) >= 20, "a fifth is done")
         kill(worker)
         start_process("workers", "chat-fast", "--port", "PORT")

@@ -135,7 +135,7 @@ async def test_a_slow_line_from_the_start(slow: None, house: House) -> None:
 
 
 async def test_a_line_that_becomes_slow(house: House) -> None:
-    async with house.streaming(140, 140) as streams:
+    async with house.streaming(300, 300) as streams:
         house.on_lines(lambda line: line.delay(LATENCY_S))
         await house.serves()
         for one in streams:
@@ -144,7 +144,7 @@ async def test_a_line_that_becomes_slow(house: House) -> None:
 
 
 async def test_connections_that_break_of_one_or_both_and_again_and_again(house: House) -> None:
-    async with house.streaming(100, 100) as streams:
+    async with house.streaming(300, 300) as streams:
         for broken in ([house.front_line], [house.worker_line], *[house.lines] * 3):
             for line in broken:
                 line.reset()
@@ -155,7 +155,7 @@ async def test_connections_that_break_of_one_or_both_and_again_and_again(house: 
 
 @pytest.mark.parametrize("for_s", [5, pytest.param(30, marks=pytest.mark.long)])
 async def test_a_broker_that_is_out_of_reach(house: House, for_s: float) -> None:
-    async with house.streaming(20, *[words_of(for_s)] * (PLACES - 1)):
+    async with house.streaming(100, *[words_of(for_s)] * (PLACES - 1)):
         waiting = await queued(house)
         house.on_lines(Proxy.refuse)
         await until(house.is_not_ready, "the front says so")
@@ -168,7 +168,7 @@ async def test_a_broker_that_is_out_of_reach(house: House, for_s: float) -> None
 
 @pytest.mark.parametrize("for_s", [5, 15])
 async def test_a_line_that_hangs(house: House, for_s: float) -> None:
-    async with house.streaming(20, *[words_of(for_s)] * (PLACES - 1)):
+    async with house.streaming(100, *[words_of(for_s)] * (PLACES - 1)):
         waiting = await queued(house)
         house.on_lines(Proxy.stall)
         await asyncio.sleep(for_s)

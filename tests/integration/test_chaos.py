@@ -16,7 +16,7 @@ SEEDS = [2]
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_ten_kills_lose_nothing_and_cut_nobody_off_unsaid(seed: int, tmp_path: Path) -> None:
-    options = Options(seed, kills=10, streams=32, gap_s=3.5, settle_s=60.0, keep=tmp_path)
+    options = Options(seed, kills=10, streams=32, gap_s=3.5, settle_s=120.0, keep=tmp_path)
     outcome = await run(options, print)
 
     show(outcome, "the tests'", Console(file=sys.stdout, width=160, highlight=False))

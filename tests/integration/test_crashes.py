@@ -19,7 +19,7 @@ from tests.integration.household import until
 from workers.engines.echo import expected_words
 
 TEXT = "one naïve fox, 東京 🎉 and a dog"
-WORDS = 40
+WORDS = 120
 ENDLESS_WORDS = 2_000
 """More than anybody hears while another worker starts, however slowly."""
 
@@ -139,7 +139,7 @@ async def test_a_whole_answer_is_made_anew(client: httpx.AsyncClient, workers: W
 
 
 async def test_what_nobody_can_continue_ends_with_an_error(client: httpx.AsyncClient, workers: Workers) -> None:
-    received = await events(client, chat(n=2), {7: workers.kill_the_one_that_serves})
+    received = await events(client, chat(n=2, max_tokens=ENDLESS_WORDS), {7: workers.kill_the_one_that_serves})
 
     assert json.loads(received[-1])["error"]["code"] == "worker_lost"
     assert "[DONE]" not in received
@@ -162,6 +162,11 @@ async def test_a_job_that_kills_one_worker_after_another_is_set_aside(
 
 
 async def one_that_runs(redis: Redis) -> str:
-    await until(lambda: redis.hlen(keys.running("chat-fast")), "a job runs")
-    (job_id,) = await redis.hkeys(keys.running("chat-fast"))
-    return cast(bytes, job_id).decode()
+    job_ids: list[bytes] = []
+
+    async def found() -> bool:
+        job_ids[:] = await redis.hkeys(keys.running("chat-fast"))
+        return bool(job_ids)
+
+    await until(found, "a job runs")
+    return job_ids[0].decode()

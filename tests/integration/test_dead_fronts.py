@@ -16,7 +16,7 @@ from familyai.jobs import JobStore, State
 from familyai.members import Change, MemberStore
 from tests.integration.conftest import Process, StartProcess
 from tests.integration.household import until
-from tests.support import wait_until
+from tests.support import status_of, wait_until
 
 LONG = {"max_tokens": 10_000, "ignore_eos": True, "echo": {"tokens_per_s": 20}}
 """A whole answer, which sends nothing until its end; so its worker does not hear that nobody listens."""
@@ -51,7 +51,7 @@ async def key(members: MemberStore) -> str:
 
 def start_front(start_process: StartProcess) -> Process:
     front = start_process("api")
-    wait_until(lambda: httpx.get(f"{front.url}/health/ready").status_code == 200, "the front is ready")
+    wait_until(lambda: status_of(f"{front.url}/health/ready") == 200, "the front is ready")
     return front
 
 
@@ -71,6 +71,10 @@ async def one_runs_and_one_waits(redis: Redis, jobs: JobStore) -> list[str]:
 
 async def are_cancelled(jobs: JobStore, job_ids: list[str]) -> bool:
     return [record.state for record in await jobs.records(job_ids)] == [State.CANCELLED] * len(job_ids)
+
+
+async def is_nothing_left(redis: Redis, job_ids: list[str]) -> bool:
+    return not await left(redis, job_ids)
 
 
 async def left(redis: Redis, job_ids: list[str]) -> dict[str, Any]:
@@ -93,11 +97,15 @@ async def test_what_a_dead_front_asked_for_is_given_up_by_another(
         await one.is_broken()
 
     await until(lambda: are_cancelled(jobs, job_ids), "both are given up")
-    wait_until(lambda: httpx.get(f"{worker.url}/health").json()["running"] == 0, "the worker is free")
+    wait_until(lambda: httpx.get(f"{worker.url}/health", timeout=30).json()["running"] == 0, "the worker is free")
     answer = await ask(lives, key, chat())
     assert answer.status_code == 200
-    assert not await left(redis, job_ids)
-    assert await redis.zcard(keys.FRONTS) == 1
+    await until(lambda: is_nothing_left(redis, job_ids), "the broker holds nothing of it")
+
+    async def one_front_is_listed() -> bool:
+        return await redis.zcard(keys.FRONTS) == 1
+
+    await until(one_front_is_listed, "the dead one is forgotten")
 
 
 async def test_a_front_and_a_worker_that_die_together_leave_nothing(
@@ -119,12 +127,12 @@ async def test_a_front_and_a_worker_that_die_together_leave_nothing(
     await until(lambda: are_cancelled(jobs, job_ids), "both are given up")
     answer = await ask(lives, key, chat())
     assert answer.status_code == 200
-    assert not list(bodies.iterdir())
 
-    async def nothing_is_left() -> bool:
-        return not await left(redis, job_ids)
+    async def the_bodies_are_gone() -> bool:
+        return not list(bodies.iterdir())
 
-    await until(nothing_is_left, "the broker holds nothing of it")
+    await until(the_bodies_are_gone, "nothing large stays")
+    await until(lambda: is_nothing_left(redis, job_ids), "the broker holds nothing of it")
 
 
 async def test_a_front_that_stops_leaves_nothing_to_clear_up(

@@ -46,7 +46,7 @@ async def test_who_waits_is_served_when_there_is_room_again(
     client: httpx.AsyncClient, worker: Process, broker: Broker, redis: Redis
 ) -> None:
     owner = Redis.from_url(broker.url)
-    body = chat("one two", echo={"delay_s": 0.5})
+    body = chat("one two", echo={"delay_s": 3})
     asking = [asyncio.create_task(client.post("/v1/chat/completions", json=body)) for _ in range(JOBS)]
 
     async def some_run_and_others_wait() -> bool:

@@ -19,7 +19,7 @@ from routing.decide import judge
 from routing.estimate import text_tokens
 from routing.examples import read_file
 from tests.integration.conftest import Process, StartProcess
-from tests.support import wait_until
+from tests.support import status_of, wait_until
 
 TEXT = "What should a child of five know about the moon?"
 LIMIT_S = 60
@@ -36,7 +36,7 @@ def learning(environment: dict[str, str], tmp_path: Path) -> None:
 @pytest.fixture
 def front(learning: None, start_process: StartProcess, worker: Process) -> Process:
     process = start_process("api")
-    wait_until(lambda: httpx.get(f"{process.url}/health/ready").status_code == 200, "the front is ready")
+    wait_until(lambda: status_of(f"{process.url}/health/ready") == 200, "the front is ready")
     return process
 
 

@@ -103,7 +103,9 @@ async def test_a_detached_job_survives_its_front_and_its_worker_together(
 
 
 async def test_a_whole_answer_comes_whole_with_its_own_type(clients: list[httpx.AsyncClient], redis: Redis) -> None:
-    asking = asyncio.create_task(clients[0].post("/v1/chat/completions", json=chat(stream=False), headers=DETACHED))
+    asking = asyncio.create_task(
+        clients[0].post("/v1/chat/completions", json=chat(stream=False, max_tokens=200), headers=DETACHED)
+    )
     running: list[str] = []
 
     async def it_runs() -> bool:
@@ -115,7 +117,7 @@ async def test_a_whole_answer_comes_whole_with_its_own_type(clients: list[httpx.
     answer = await clients[1].get(f"/v1/jobs/{running[0]}/events")
 
     assert answer.headers["content-type"] == "application/json"
-    assert answer.json()["choices"][0]["message"]["content"] == "".join(expected_words(TEXT, WORDS))
+    assert answer.json()["choices"][0]["message"]["content"] == "".join(expected_words(TEXT, 200))
 
 
 async def test_who_did_not_ask_to_stay_is_taken_back_and_what_was_said_is_told(
@@ -153,6 +155,13 @@ async def test_nobody_else_reads_it_not_even_an_admin(
 async def test_what_is_over_is_not_kept_for_ever(clients: list[httpx.AsyncClient], redis: Redis) -> None:
     job_id, _ = await begun(clients[0], 3, max_tokens=5)
     await whole(clients[0], job_id)
+    jobs = JobStore(redis, record_ttl_s=60)
+
+    async def it_is_recorded() -> bool:
+        (record,) = await jobs.records([job_id])
+        return record.state is State.DONE
+
+    await until(it_is_recorded, "its end is recorded")
     await redis.delete(keys.log(job_id))
     reply = await clients[0].get(f"/v1/jobs/{job_id}/events")
 

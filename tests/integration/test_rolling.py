@@ -219,14 +219,14 @@ async def test_what_a_stopping_worker_cannot_finish_is_finished_by_another(
     impatient: None, household: Household, http: httpx.AsyncClient, redis: Redis
 ) -> None:
     said, job_id = [], ""
-    async for job_id, word in words(http, household.fronts[0].url, chat("one naïve fox, 東京", max_tokens=90)):
+    async for job_id, word in words(http, household.fronts[0].url, chat("one naïve fox, 東京", max_tokens=300)):
         said.append(word)
         if len(said) == 7:
             job = await JobStore(redis, 60).describe(job_id)
             assert job
             (serving,) = [one for one in household.workers if f".{one.popen.pid}." in (job.worker or "")]
             serving.popen.terminate()
-    assert "".join(said) == "".join(expected_words("one naïve fox, 東京", 90))
+    assert "".join(said) == "".join(expected_words("one naïve fox, 東京", 300))
     job = await JobStore(redis, 60).describe(job_id)
     assert job
     assert job.attempt == 2

@@ -39,7 +39,7 @@ async def test_a_client_that_stops_reading_harms_nobody(
 
     async with front_client(start, members) as client:
         memory = psutil.Process(fronts[0].popen.pid).memory_info
-        other = Stream(client, "who reads", 100)
+        other = Stream(client, "who reads", 400)
         async with asyncio.TaskGroup() as group:
             group.create_task(other.read())
             await other.has(5)

@@ -17,7 +17,7 @@ from familyai.members import MemberStore
 from tests.api.asr import QUEUE, Asr, recording
 from tests.api.support import ScriptedWorker, until
 from tests.integration.conftest import Process, StartProcess
-from tests.support import Broker, wait_until
+from tests.support import Broker, status_of, wait_until
 
 JOBS = "/v1/transcription-jobs"
 WORDS = [f"word{n}" for n in range(12)]
@@ -33,7 +33,7 @@ def broker_url(own_broker: Broker) -> str:
 @pytest.fixture
 def environment(environment: dict[str, str], tmp_path: Path) -> dict[str, str]:
     asr = {"model": "org/asr", "engine": "echo", "memory_gb": 1, "slots": SLOTS, "tasks": ["transcribe"]}
-    profile = {"memory_budget_gb": 1, "limits": {"drain_s": 0.5}, "queues": {QUEUE: asr}}
+    profile = {"memory_budget_gb": 1, "limits": {"drain_s": 2}, "queues": {QUEUE: asr}}
     (tmp_path / "queues.yaml").write_text(yaml.safe_dump({"profiles": {"ears": profile}}))
     more = {"FAMILYAI_PROFILE": "ears", "FAMILYAI_BLOB_URL": (tmp_path / "blobs").as_uri()}
     return {**environment, **more, "FAMILYAI_CATALOGUE": str(tmp_path / "queues.yaml")}
@@ -43,7 +43,7 @@ def environment(environment: dict[str, str], tmp_path: Path) -> dict[str, str]:
 def start_front(start_process: StartProcess) -> Callable[[], Process]:
     def start() -> Process:
         process = start_process("api")
-        wait_until(lambda: httpx.get(f"{process.url}/health").status_code == 200, "the front answers")
+        wait_until(lambda: status_of(f"{process.url}/health") == 200, "the front answers")
         return process
 
     return start
@@ -94,7 +94,9 @@ async def results(front: Process, key: str, job: dict[str, Any]) -> list[bytes]:
         return [(await http.get(path)).content for path in paths]
 
 
-async def events(front: Process, key: str, job_id: str, last_id: str = "") -> list[tuple[str, str]]:
+async def events(
+    front: Process, key: str, job_id: str, last_id: str = "", begun: asyncio.Event | None = None
+) -> list[tuple[str, str]]:
     """Ids and types, up to the end of the stream."""
     found: list[tuple[str, str]] = []
     async with client(front, key) as http:
@@ -105,6 +107,8 @@ async def events(front: Process, key: str, job_id: str, last_id: str = "") -> li
                     found.append((line[4:], ""))
                 elif line.startswith("event: "):
                     found[-1] = (found[-1][0], line[7:])
+                    if begun:
+                        begun.set()
     return found
 
 
@@ -181,8 +185,10 @@ async def test_a_front_that_stops_lets_its_followers_go(start_front: Callable[[]
     front = start_front()
     asr.open.clear()
     job_id = await begun(front, key)
-    following = asyncio.create_task(events(front, key, job_id))
+    follows = asyncio.Event()
+    following = asyncio.create_task(events(front, key, job_id, begun=follows))
     await until(lambda: sum(asr.cuts.values()) == len(RECORDINGS), "all is cut", limit_s=40)
+    await asyncio.wait_for(follows.wait(), 40)
     front.popen.terminate()
     seen = await asyncio.wait_for(following, 20)
     assert seen[0][1] == "job.running"

@@ -12,14 +12,14 @@ import pytest
 from familyai.allowance import Role
 from familyai.members import MemberStore
 from tests.integration.conftest import Process, StartProcess
-from tests.support import Broker, wait_until
+from tests.support import Broker, status_of, wait_until
 from workers.engines.echo import expected_words
 
 
 @pytest.fixture
 def front(start_process: StartProcess, worker: Process) -> Process:
     process = start_process("api")
-    wait_until(lambda: httpx.get(f"{process.url}/health/ready").status_code == 200, "the front is ready")
+    wait_until(lambda: status_of(f"{process.url}/health/ready") == 200, "the front is ready")
     return process
 
 
@@ -90,7 +90,7 @@ async def test_the_engines_own_refusal_passes_untouched(client: httpx.AsyncClien
 
 
 async def test_a_killed_broker_ends_streams_refuses_and_comes_back(
-    client: httpx.AsyncClient, front: Process, broker: Broker
+    impatient: None, client: httpx.AsyncClient, front: Process, broker: Broker
 ) -> None:
     received = []
     async for event in events(client, chat("word", max_tokens=10_000, ignore_eos=True, echo={"tokens_per_s": 20})):
@@ -102,7 +102,7 @@ async def test_a_killed_broker_ends_streams_refuses_and_comes_back(
     assert (refused.status_code, refused.json()["error"]["code"]) == (503, "broker_down")
     assert "retry-after" in refused.headers
     await asyncio.to_thread(broker.start)
-    wait_until(lambda: httpx.get(f"{front.url}/health/ready").status_code == 200, "ready by itself")
+    wait_until(lambda: status_of(f"{front.url}/health/ready") == 200, "ready by itself")
     answer = await client.post("/v1/chat/completions", json=chat("hello again"))
     assert answer.json()["choices"][0]["message"]["content"] == "hello again "
 
@@ -129,7 +129,7 @@ async def test_a_killed_front_frees_the_slot_once_it_is_started_again(
     with pytest.raises(httpx.HTTPError):
         await read()
     start_process("api")
-    wait_until(lambda: httpx.get(f"{worker.url}/health").json()["running"] == 0, "nothing runs")
+    wait_until(lambda: httpx.get(f"{worker.url}/health", timeout=30).json()["running"] == 0, "nothing runs")
 
 
 async def test_a_worker_that_comes_late_is_waited_for(

@@ -42,7 +42,7 @@ async def test_answers_go_to_their_own_callers(worker: Process, caller: Caller) 
 
 
 async def test_frames_of_many_streams_share_messages(worker: Process, caller: Caller) -> None:
-    asked = [await caller.ask("word", max_tokens=50, ignore_eos=True, echo={"tokens_per_s": 100}) for _ in range(32)]
+    asked = [await caller.ask("word", max_tokens=300, ignore_eos=True, echo={"tokens_per_s": 100}) for _ in range(32)]
     for _, reply in asked:
         await reply.end()
     frames = sum(len(reply.frames) for _, reply in asked)
@@ -142,4 +142,4 @@ async def _idle(worker: Process) -> bool:
 
 
 def _metrics(worker: Process) -> str:
-    return httpx.get(f"{worker.url}/metrics").text
+    return httpx.get(f"{worker.url}/metrics", timeout=30).text

@@ -271,8 +271,14 @@ async def test_who_leaves_before_anything_was_counted_is_charged_what_was_expect
 
 
 async def test_a_job_that_is_held_goes_back_and_its_lane_is_left_alone(
-    serving: MakeServer, jobs: JobStore, redis: Redis, patient: tuple[ASGIApp, asyncio.Event]
+    serving: MakeServer,
+    jobs: JobStore,
+    redis: Redis,
+    patient: tuple[ASGIApp, asyncio.Event],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("workers.fairness.HOLD_S", 60)
+    monkeypatch.setattr("workers.fairness.HOLD_SHARED_S", 60)
     first, second, other = a_job(most_running=1), a_job(most_running=1), a_job(most_running=1)
     for job in (first, second, other):
         await redis.hset(keys.in_flight(job.member), job.id, "w 1 0 1.5")
