@@ -18,7 +18,7 @@ import pytest
 
 from tests.acceptance.conftest import Household
 from tests.acceptance.test_speech import SENTENCES
-from tests.support import wait_until
+from tests.support import status_of, wait_until
 
 JOBS = "/v1/transcription-jobs"
 FILES = 20
@@ -133,14 +133,7 @@ def test_what_is_no_recording_fails_alone(patient: httpx.Client, recordings: lis
 def _kill_worker(household: Household) -> int:
     """The listener's, as soon as it lives. Its pid."""
     url = f"{household.worker_url('asr')}/health"
-
-    def alive() -> bool:
-        try:
-            return httpx.get(url).status_code == 200
-        except httpx.TransportError:
-            return False
-
-    wait_until(alive, "the worker lives", 60)
+    wait_until(lambda: status_of(url) == 200, "the worker lives", 60)
     pid = int(httpx.get(url).json()["pid"])
     os.kill(pid, signal.SIGKILL)
     return pid

@@ -45,10 +45,7 @@ class Process:
 
     def healthy(self) -> bool:
         assert self.popen.poll() is None, f"ended with {self.popen.returncode}:\n{self.log.read_text()[-3000:]}"
-        try:
-            return httpx.get(f"{self.url}/health", timeout=2).status_code == 200
-        except httpx.TransportError:
-            return False
+        return status_of(f"{self.url}/health") == 200
 
     def children(self) -> list[psutil.Process]:
         return psutil.Process(self.popen.pid).children(recursive=True)

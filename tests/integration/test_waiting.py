@@ -195,7 +195,7 @@ async def test_a_deadline_that_cannot_be_kept(household: Household) -> None:
         line = [await stack.enter_async_context(anna.asks(endless=True)) for _ in range(9)]
         refused = await anna.client.post(CHAT, json=short, headers=patience)
         assert (refused.status_code, refused.json()["error"]["code"]) == (429, "deadline")
-        assert int(refused.headers["retry-after"]) >= 1
+        assert 1 <= int(refused.headers["retry-after"]) <= 60  # nine jobs, of seconds each on a machine that is busy
         for stream in reversed(line):
             await anna.job(stream.id, "DELETE")
     async with asyncio.timeout(LIMIT_S):
